@@ -1,0 +1,1 @@
+"""PORCH: commands, options and what is printed."""

@@ -1,0 +1,1 @@
+"""HALL: one story per verb; the only room that joins the others."""

@@ -1,0 +1,1 @@
+"""PANTRY: references, registries, manifests."""

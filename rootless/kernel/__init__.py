@@ -1,0 +1,1 @@
+"""FOUNDATION: system calls, processes, files. Standard library only."""

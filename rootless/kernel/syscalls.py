@@ -1,0 +1,222 @@
+"""System calls that the standard library does not have: call, check, raise.
+
+Each wrapper raises OSError with the kernel's errno and the name it was called with.
+Flags keep the kernel's names (include/uapi/linux).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_SIGCHLD = 17
+# The new mount calls, openat2 and clone3 have one number on every architecture (asm-generic).
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_OPENAT2, _MOUNT_SETATTR = 437, 442
+_ARCH = {  # clone, pivot_root, keyctl
+    "x86_64": (56, 155, 250),
+    "aarch64": (220, 41, 219),
+    "riscv64": (220, 41, 219),
+}
+
+# PyDLL keeps the interpreter lock: a raw clone must not come back without it.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+
+def _bytes(path: str | bytes | None) -> bytes | None:
+    return path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
+
+
+def _check(result: int, name: str | bytes | None = None) -> int:
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno), name)
+    return result
+
+
+def _numbers() -> tuple[int, int, int]:
+    machine = os.uname().machine
+    try:
+        return _ARCH[machine]
+    except KeyError:
+        raise OSError(38, f"rpod does not know the system calls of {machine}") from None
+
+
+def clone(flags: int) -> int:
+    """fork(2) into the new namespaces of ``flags``; 0 in the child, the child's pid in the parent.
+
+    Python's own fork hooks run around it, so that both sides are ordinary interpreters.
+    """
+    number = _numbers()[0]
+    api = ctypes.pythonapi
+    api.PyOS_BeforeFork()
+    pid: int = _syscall(number, ctypes.c_ulong(flags | _SIGCHLD), None, None, None, None)
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+        return 0
+    errno = ctypes.get_errno()
+    api.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(errno, os.strerror(errno), "clone")
+    return pid
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """setns(2): ``fd`` is a namespace file or, with several flags, a pidfd."""
+    _check(_libc.setns(fd, flags), "setns")
+
+
+def mount(
+    source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None
+) -> None:
+    """mount(2)."""
+    _check(
+        _libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)), target
+    )
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(_bytes(target), flags), target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    _check(_syscall(_numbers()[1], _bytes(new_root), _bytes(put_old)), new_root)
+
+
+def new_session_keyring() -> None:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): the caller's keys stay with the caller."""
+    _check(_syscall(_numbers()[2], 1, None), "keyctl")
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    """prctl(2) with integer arguments."""
+    zero = ctypes.c_ulong(0)
+    return _check(_libc.prctl(option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), zero, zero), "prctl")
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install_seccomp(program: bytes) -> None:
+    """Install a BPF filter: ``program`` is an array of 8-byte struct sock_filter."""
+    fprog = _FilterProgram(len(program) // 8, program)
+    _check(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(fprog)), "seccomp")
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) for this process; each argument is a bit mask of capability numbers."""
+    header = _CapHeader(0x20080522, 0)
+    low = [mask & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
+    high = [mask >> 32 for mask in (effective, permitted, inheritable)]
+    _check(_libc.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)(*low, *high)), "capset")
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2): a descriptor that never leaves what ``resolve`` (RESOLVE_*) allows."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
+    return _check(_syscall(_OPENAT2, dirfd, _bytes(path), ctypes.byref(how), ctypes.c_size_t(24)), path)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    """open_tree(2): with OPEN_TREE_CLONE a detached copy of a mount."""
+    return _check(_syscall(_OPEN_TREE, dirfd, _bytes(path), flags | OPEN_TREE_CLOEXEC), path)
+
+
+def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
+    """move_mount(2) of the mount ``from_fd`` to ``to_path`` under ``to_fd`` ("" is ``to_fd`` itself)."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
+    _check(_syscall(_MOVE_MOUNT, from_fd, b"", to_fd, _bytes(to_path), flags), to_path or "move_mount")
+
+
+def mount_setattr(dirfd: int, path: str, set_: int, clear: int = 0, *, recursive: bool = False) -> None:
+    """mount_setattr(2) with MOUNT_ATTR_* bits to set and to clear."""
+    attr = (ctypes.c_uint64 * 4)(set_, clear, 0, 0)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _check(_syscall(_MOUNT_SETATTR, dirfd, _bytes(path), flags, ctypes.byref(attr), ctypes.c_size_t(32)), path)
+
+
+def fsmount(fstype: str, options: list[tuple[str, str]], attr: int = 0) -> int:
+    """A detached mount of a new ``fstype`` made with the string ``options``; returns its descriptor."""
+    fd = _check(_syscall(_FSOPEN, _bytes(fstype), 1), fstype)
+    try:
+        for key, value in options:
+            _check(_syscall(_FSCONFIG, fd, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0), f"{key}={value}")
+        _check(_syscall(_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0), fstype)
+        return _check(_syscall(_FSMOUNT, fd, 1, attr), fstype)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""GATE: network drivers, ports, name resolution."""

@@ -1,0 +1,1 @@
+"""WORKSHOP: an OCI runtime-spec becomes a process."""

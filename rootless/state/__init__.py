@@ -1,0 +1,1 @@
+"""RECORDS: container and volume records, locks, events."""

@@ -1,0 +1,1 @@
+"""CELLAR: layers, overlay drivers, root file systems, volumes."""
