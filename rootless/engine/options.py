@@ -1,0 +1,130 @@
+"""What the user typed for a container, word for word: the border between PORCH and HALL.
+
+A field is the long option's name with "_" for "-"; a list collects repeated options in
+order. Nothing is interpreted here: ``engine.create`` does that and names what is wrong.
+A test compares these fields with the commands' declarations.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Options:
+    """Base: takes keyword values for the fields that a subclass declares, defaults for the rest."""
+
+    def __init__(self, values: Mapping[str, object] | None = None) -> None:
+        for name, default in type(self).defaults().items():
+            setattr(self, name, list(default) if isinstance(default, list) else default)
+        for name, value in (values or {}).items():
+            if not hasattr(self, name):
+                raise TypeError(f"{type(self).__name__} has no field {name}")
+            setattr(self, name, value)
+
+    @classmethod
+    def defaults(cls) -> dict[str, object]:
+        """Field names and their defaults, in order of declaration."""
+        names: dict[str, object] = {}
+        for klass in reversed(cls.__mro__):
+            for name in vars(klass).get("__annotations__", {}):
+                names[name] = vars(klass)[name]
+        return names
+
+
+class ContainerOptions(Options):
+    """The options of ``create``; ``run`` adds four."""
+
+    image: str = ""
+    command: list[str] = []  # the program and its arguments, [] = the image's
+    add_host: list[str] = []
+    annotation: list[str] = []
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    cgroup_parent: str = ""
+    cgroupns: str = ""
+    cidfile: str = ""
+    cpu_shares: int = 0
+    cpus: str = ""
+    cpuset_cpus: str = ""
+    device: list[str] = []
+    dns: list[str] = []
+    dns_option: list[str] = []
+    dns_search: list[str] = []
+    entrypoint: str | None = None  # "" clears the image's; a JSON list is one, too
+    env: list[str] = []
+    env_file: list[str] = []
+    env_host: bool = False
+    expose: list[str] = []
+    gidmap: list[str] = []
+    group_add: list[str] = []
+    hostname: str = ""
+    http_proxy: bool | None = None  # None: as containers.toml says
+    init: bool = False
+    interactive: bool = False
+    ipc: str = ""
+    label: list[str] = []
+    label_file: list[str] = []
+    log_driver: str = ""
+    log_opt: list[str] = []
+    memory: str = ""
+    memory_swap: str = ""
+    mount: list[str] = []
+    name: str = ""
+    network: list[str] = []
+    pid: str = ""
+    pids_limit: str = ""
+    platform: str = ""
+    privileged: bool = False
+    publish: list[str] = []
+    publish_all: bool = False
+    pull: str = "missing"
+    quiet: bool = False
+    read_only: bool = False
+    replace: bool = False
+    restart: str = "no"
+    rm: bool = False
+    security_opt: list[str] = []
+    shm_size: str = ""
+    stop_signal: str = ""
+    stop_timeout: int | None = None  # seconds
+    sysctl: list[str] = []
+    timeout: int = 0  # seconds, 0 = none
+    tmpfs: list[str] = []
+    tty: bool = False
+    tz: str = ""
+    uidmap: list[str] = []
+    ulimit: list[str] = []
+    umask: str = ""
+    user: str = ""
+    userns: str = ""
+    uts: str = ""
+    volume: list[str] = []
+    volumes_from: list[str] = []
+    workdir: str = ""
+
+
+class RunOptions(ContainerOptions):
+    """The options of ``run``."""
+
+    detach: bool = False
+    detach_keys: str | None = None
+    preserve_fds: int = 0
+    sig_proxy: bool = True
+
+
+class ExecOptions(Options):
+    """The options of ``exec``."""
+
+    command: list[str] = []
+    detach: bool = False
+    detach_keys: str | None = None
+    env: list[str] = []
+    env_file: list[str] = []
+    interactive: bool = False
+    preserve_fds: int = 0
+    privileged: bool = False
+    tty: bool = False
+    user: str = ""
+    workdir: str = ""
