@@ -1,0 +1,64 @@
+"""Processes by pid without mistaking one for another."""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+
+def start_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since boot (proc(5), field 22 of stat); 0 if it is gone."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        data = os.read(fd, 4096)
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+    # The program's name, in parentheses, may hold anything; the fields after it are numbers.
+    fields = data[data.rindex(b")") + 2 :].split()
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def open_pidfd(pid: int, ticks: int) -> int:
+    """A pidfd of the process ``pid`` that started at ``ticks``; -1 if that one is gone."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return -1
+    if start_ticks(pid) != ticks:
+        os.close(fd)
+        return -1
+    return fd
+
+
+def send(pidfd: int, signal: int) -> bool:
+    """Send a signal; False if the process is gone."""
+    try:
+        _signal.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def kill(pid: int, ticks: int, signal: int = 9) -> bool:
+    """Send a signal to exactly that process; False if it is gone."""
+    fd = open_pidfd(pid, ticks)
+    if fd < 0:
+        return False
+    try:
+        return send(fd, signal)
+    finally:
+        os.close(fd)
+
+
+def wait_gone(pidfd: int, timeout_s: float) -> bool:
+    """Wait until a process has ended; False after ``timeout_s`` seconds."""
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(0, int(timeout_s * 1000))))

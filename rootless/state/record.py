@@ -1,0 +1,203 @@
+"""The record of a container: what ``create`` decided, as it stands in container.json.
+
+Everything here is checked when it is read: a damaged or foreign file is a StorageError
+that names it, never an exception of the JSON or type kind.
+"""
+
+from __future__ import annotations
+
+from rootless.errors import StorageError
+
+SCHEMA = 1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import ClassVar
+
+
+class Record:
+    """Base of records: fields with defaults, whose JSON types are those of the defaults."""
+
+    FIELDS: ClassVar[dict[str, object]] = {}
+    __slots__ = ()
+
+    def __init__(self, **values: object) -> None:
+        for name, default in self.FIELDS.items():
+            value = values.pop(name, default)
+            setattr(self, name, type(value)(value) if isinstance(value, list | dict) else value)  # type: ignore[call-arg]
+        if values:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(values)}")
+
+    @classmethod
+    def from_json(cls, value: object, path: str) -> Record:
+        """Check and take over a JSON object read from ``path``."""
+        if not isinstance(value, dict):
+            raise StorageError(f"{path}: not a record", "rpod system check --repair")
+        known: dict[str, object] = {}
+        for name, default in cls.FIELDS.items():
+            found = value.get(name, default)
+            if type(found) is not type(default):
+                raise StorageError(f"{path}: {name} is of the wrong type", "rpod system check --repair")
+            known[name] = found
+        return cls(**known)
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON object of this record."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+
+class ContainerRecord(Record):
+    """What a container is. Times are nanoseconds since the epoch, sizes bytes, timeouts seconds."""
+
+    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+        "schema": SCHEMA,
+        "id": "",
+        "name": "",
+        "image": "",  # the reference as resolved, for people
+        "image_id": "",  # sha256:HEX
+        "created_ns": 0,
+        "command": [],  # entrypoint and arguments, as ps shows them
+        "create_command": [],  # rpod's own arguments
+        "driver": "",  # storage driver
+        "layers": [],  # chain ids, base first
+        "uid_map": [],  # [[inside, outside, size], …], [] = made anew at each start (the default map)
+        "gid_map": [],
+        "userns": "",
+        "user": "",  # USER as typed or as the image says; looked up inside at each start
+        "groups": [],  # --group-add
+        "workdir": "",
+        "tty": False,
+        "open_stdin": False,
+        "auto_remove": False,
+        "init": False,
+        "privileged": False,
+        "network": "",  # private drivers by name, host, none, container:ID, ns:PATH
+        "network_options": {},
+        "dns": [],
+        "dns_search": [],
+        "dns_option": [],
+        "add_host": [],
+        "hostname": "",
+        "ports": [],  # [{"host_ip", "host_port", "container_port", "protocol"}, …]
+        "exposed": [],
+        "join": {},  # namespace -> container id: pid, ipc, uts, net, user, cgroup
+        "mounts": [],  # [{"type", "name", "source", "destination", "options", "anonymous"}, …]
+        "labels": {},
+        "annotations": {},
+        "env": [],
+        "log_driver": "k8s-file",
+        "log_size_max": 0,
+        "log_files_max": 0,
+        "restart": "no",
+        "restart_max": 0,
+        "stop_signal": 15,
+        "stop_timeout_s": 10,
+        "timeout_s": 0,
+        "cgroup_parent": "",
+        "cidfile": "",
+        "cap_add": [],
+        "cap_drop": [],
+        "security_opt": [],
+        "volumes_from": [],
+    }
+    __slots__ = tuple(FIELDS)
+
+    if TYPE_CHECKING:
+        schema: int
+        id: str
+        name: str
+        image: str
+        image_id: str
+        created_ns: int
+        command: list[str]
+        create_command: list[str]
+        driver: str
+        layers: list[str]
+        uid_map: list[list[int]]
+        gid_map: list[list[int]]
+        userns: str
+        user: str
+        groups: list[str]
+        workdir: str
+        tty: bool
+        open_stdin: bool
+        auto_remove: bool
+        init: bool
+        privileged: bool
+        network: str
+        network_options: dict[str, str]
+        dns: list[str]
+        dns_search: list[str]
+        dns_option: list[str]
+        add_host: list[str]
+        hostname: str
+        ports: list[dict[str, str | int]]
+        exposed: list[str]
+        join: dict[str, str]
+        mounts: list[dict[str, str | list[str] | bool]]
+        labels: dict[str, str]
+        annotations: dict[str, str]
+        env: list[str]
+        log_driver: str
+        log_size_max: int
+        log_files_max: int
+        restart: str
+        restart_max: int
+        stop_signal: int
+        stop_timeout_s: int
+        timeout_s: int
+        cgroup_parent: str
+        cidfile: str
+        cap_add: list[str]
+        cap_drop: list[str]
+        security_opt: list[str]
+        volumes_from: list[str]
+
+
+class RunRecord(Record):
+    """What one start of a container left in state.json; pids count only in the boot of ``boot_id``."""
+
+    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+        "boot_id": "",
+        "pid": 0,
+        "start_ticks": 0,
+        "monitor_pid": 0,
+        "started_ns": 0,
+        "cgroup": "",
+        "helpers": [],
+        "ports": [],
+        "restarts": 0,
+        "stopped_by_user": False,
+    }
+    __slots__ = tuple(FIELDS)
+
+    if TYPE_CHECKING:
+        boot_id: str
+        pid: int
+        start_ticks: int
+        monitor_pid: int
+        started_ns: int
+        cgroup: str
+        helpers: list[int]
+        ports: list[dict[str, str | int]]
+        restarts: int
+        stopped_by_user: bool
+
+
+class ExitRecord(Record):
+    """What the monitor wrote when the program ended."""
+
+    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+        "code": 0,
+        "signal": 0,
+        "oom": False,
+        "finished_ns": 0,
+    }
+    __slots__ = tuple(FIELDS)
+
+    if TYPE_CHECKING:
+        code: int
+        signal: int
+        oom: bool
+        finished_ns: int
