@@ -1,0 +1,168 @@
+"""Probes: the file system that images are kept on, and the drivers that stack their layers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from rootless import paths
+from rootless.engine.doctor.model import Verdict
+from rootless.errors import RpodError, os_reason
+from rootless.kernel import files, spawn, userns
+from rootless.storage import drivers
+
+FREE_BYTES = 1 << 30
+FREE_INODES = 20000
+
+
+@contextlib.contextmanager
+def data_directory() -> Iterator[str]:
+    """rpod's data directory; it and its parents are removed again if they were made here and stayed empty."""
+    path = paths.data()
+    made = []
+    parent = path
+    while not os.path.lexists(parent):
+        made.append(parent)
+        parent = os.path.dirname(parent)
+    try:
+        files.make_private(path)
+        yield path
+    finally:
+        for directory in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+
+
+def filesystem_of(path: str) -> tuple[str, str]:
+    """(type, mount point) of the file system that holds ``path``, as /proc/self/mountinfo (proc(5)) has it."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    real = os.path.realpath(path)
+    best = ("unknown", "/")
+    for line in files.read_file("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        mount_point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        inside = real == mount_point or real.startswith(mount_point.rstrip("/") + "/")
+        if inside and (fields[2] == wanted or len(mount_point) >= len(best[1])):
+            best = (right.split()[0], mount_point)
+    return best
+
+
+def data_filesystem() -> Verdict:
+    """Files of subordinate ids, extended attributes, locks and links where images are kept."""
+    try:
+        with data_directory() as data:
+            kind, mount_point = filesystem_of(data)
+            reason = _try_filesystem(data)
+    except (OSError, RpodError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else error.message
+        return Verdict(f"{paths.data()} cannot be used: {reason}", "data-unusable")
+    where = f"{data} on {kind} ({mount_point})"
+    return Verdict(f"{where}: {reason}", "data-filesystem") if reason else Verdict(where)
+
+
+def _try_filesystem(data: str) -> str:
+    """Do what images and containers do with files; "" or the first thing that fails, in words."""
+    directory = f"{data}/probe-files-{os.getpid()}"
+    ids = 0 if userns.default_map(userns.read_ranges()).single else 1
+    step = ""
+
+    def work() -> str:
+        nonlocal step
+        step = "make a file"
+        os.mkdir(directory, 0o700)
+        os.close(os.open(f"{directory}/file", os.O_CREAT | os.O_WRONLY))
+        try:
+            step = "give a file to a subordinate id"
+            os.chown(f"{directory}/file", ids, ids)
+            step = "set a mode with set-user-id"
+            os.chmod(f"{directory}/file", 0o4755)
+            step = "set an extended attribute"
+            os.setxattr(f"{directory}/file", "user.rpod", b"y")
+            step = "make a link"
+            os.symlink("file", f"{directory}/symlink")
+            os.link(f"{directory}/file", f"{directory}/hardlink")
+            step = "make a FIFO"
+            os.mkfifo(f"{directory}/fifo")
+            step = "lock a file"
+            lock = files.Lock.acquire(f"{directory}/lock", wait=False)
+            if lock is None:
+                return f"cannot {step}: it is held"
+            lock.release()
+        except OSError as error:
+            return f"cannot {step}: {os.strerror(error.errno or 0).lower()}"
+        return ""
+
+    try:
+        return str(userns.call_inside(work))
+    finally:
+        userns.remove_tree_inside(directory)
+
+
+def disk() -> Verdict:
+    """Free space and inodes where images are kept."""
+    path = paths.data()
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    info = os.statvfs(path)
+    free = info.f_bavail * info.f_frsize
+    # A file system without a fixed number of inodes (btrfs) says 0 of 0.
+    inodes = info.f_favail if info.f_files else None
+    found = f"{free / 1e9:.1f} GB" + ("" if inodes is None else f" and {inodes} inodes") + f" free at {path}"
+    if free < FREE_BYTES or (inodes is not None and inodes < FREE_INODES):
+        return Verdict(found, "disk-full")
+    return Verdict(found)
+
+
+def overlay() -> Verdict:
+    """The kernel's overlay, mounted in a user namespace on the data directory's file system."""
+    try:
+        with data_directory() as data:
+            reason = drivers.probe_overlay(data)
+            kind, _ = filesystem_of(data)
+    except (OSError, RpodError) as error:
+        return Verdict(os_reason(error) if isinstance(error, OSError) else error.message, "data-unusable")
+    if reason:
+        return Verdict(f"not on {kind}: {reason}", "overlay-refused")
+    return Verdict(f"works on {kind}")
+
+
+def open_device(path: str, missing: str, closed: str) -> Verdict | None:
+    """None if ``path`` can be opened, else the verdict with the cause ``missing`` or ``closed``."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return Verdict(f"{path} does not exist", missing)
+    except PermissionError:
+        return Verdict(f"{path} is closed to this user", closed)
+    except OSError as error:
+        return Verdict(os_reason(error), missing)  # ENODEV, ENXIO: the node is there, its module is not
+    return None
+
+
+def fuse_overlayfs() -> Verdict:
+    """fuse-overlayfs, mounted for real."""
+    program = spawn.which(drivers.FUSE)
+    if program is None:
+        return Verdict("fuse-overlayfs is not installed", "fuse-missing")
+    if trouble := open_device("/dev/fuse", "fuse-device-missing", "fuse-device-closed"):
+        return trouble
+    try:
+        with data_directory() as data:
+            reason = drivers.probe_fuse(data)
+    except (OSError, RpodError) as error:
+        return Verdict(os_reason(error) if isinstance(error, OSError) else error.message, "data-unusable")
+    if reason:
+        return Verdict(reason, "fuse-refused")
+    return Verdict(version_of(program))
+
+
+def version_of(program: str) -> str:
+    """The line of ``program --version`` that names the program and a number, or its path."""
+    name = os.path.basename(program)
+    for line in spawn.run([program, "--version"]).text.splitlines():
+        if name in line and any(c.isdigit() for c in line):
+            return line.strip()
+    return program
