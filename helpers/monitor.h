@@ -1,0 +1,138 @@
+/*
+ * The parts of rpod-monitor: options, log, streams with their clients, and the life of a container
+ * (monitor.c). docs/HACKING.md has the options and the attach protocol.
+ */
+#ifndef RPOD_MONITOR_H
+#define RPOD_MONITOR_H
+
+#include <poll.h>
+#include <sys/types.h>
+
+#include "common.h"
+
+#define PAYLOAD_MAX 32768 /* of one message of the attach protocol */
+#define HELPERS_MAX 16
+#define CLIENTS_MAX 64
+
+enum { STREAM_OUT, STREAM_ERR, STREAMS };
+
+enum log_format { LOG_NONE, LOG_K8S, LOG_JSON };
+
+/* The command line. A descriptor that was not given is -1, a path NULL, a number 0. */
+struct options {
+    pid_t pid;
+    pid_t helpers[HELPERS_MAX];
+    unsigned helper_count;
+    int stdin_fd, stdout_fd, stderr_fd, tty_fd, listen_fd, client_fd;
+    bool stdin_once;
+    const char *log_path;
+    enum log_format log_format;
+    uint64_t log_max_size; /* bytes of one file, 0 = it grows */
+    uint64_t log_max_files; /* the current one and the rotated ones together */
+    const char *exit_file;
+    const char *cgroup;
+    uint64_t timeout_s;
+    char **cleanup; /* argv of what is exec'ed at the end, NULL = nothing */
+};
+
+/* Fills `options` from argv; a message on standard error and false if they make no sense. */
+bool options_read(struct options *options, char **argv);
+
+/* A UTF-8 sequence that may arrive in two reads. */
+struct utf8 {
+    unsigned char bytes[4];
+    unsigned have, need;
+};
+
+/* What a stream of the container needs so that its log lines are whole. */
+struct log_stream {
+    const char *name; /* stdout, stderr */
+    bool partial;     /* the last record did not end its line */
+    struct utf8 utf8;
+};
+
+/* The largest record: 8 KiB of which every byte becomes six (\u0000), and its frame. */
+#define LOG_PIECE 8192
+#define LOG_BATCH 16384
+#define LOG_FILES_MAX 1000 /* renames at one rotation */
+#define LOG_BUFFER (LOG_BATCH + 6 * LOG_PIECE + 256)
+
+struct log {
+    const char *path;
+    enum log_format format;
+    uint64_t max_size, max_files;
+    int fd;
+    uint64_t size;   /* of the file */
+    uint64_t lost;   /* lines that could not be written since the last one that could */
+    int lost_reason; /* errno of the first of them */
+    size_t used;     /* of buffer */
+    unsigned char buffer[LOG_BUFFER];
+};
+
+void log_open(struct log *log, const struct options *options);
+/* Logs what came from a stream. Never fails: lines that cannot be written are counted. */
+void log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count);
+/* Ends the last line of a stream if the program did not. */
+void log_end(struct log *log, struct log_stream *stream);
+void log_close(struct log *log);
+
+/* One output of the container: the chunk that was read last stays until every client has it. */
+struct stream {
+    int fd;
+    char type; /* of its messages: 'o' or 'e' */
+    bool terminal;
+    bool draining;      /* the program has ended: only `allowance` more bytes are its own */
+    size_t allowance;
+    int64_t retry_at_ms; /* a terminal that nobody has open is tried again then; 0 = now */
+    struct log_stream log;
+    size_t length;
+    unsigned char data[PAYLOAD_MAX];
+};
+
+struct client {
+    int fd; /* -1: a free place */
+    bool foreground;   /* the one of --client, whose `k` counts */
+    bool typed;        /* has sent input: its hang-up ends the container's */
+    bool deaf;         /* has gone, but what it sent is still to be read */
+    bool waits;        /* its next message is input, for which there is no room yet */
+    bool owed[STREAMS]; /* has not got the stream's chunk */
+    bool owed_exit;
+};
+
+/* Everything that moves bytes between the container, the log and the clients. */
+struct pump {
+    struct log log;
+    struct stream streams[STREAMS];
+    struct client clients[CLIENTS_MAX];
+    int listen_fd;
+    int tty_fd;   /* -1 without a terminal; the same number as streams[STREAM_OUT].fd */
+    int stdin_fd; /* with a terminal its master */
+    bool stdin_once;
+    bool stdin_ending; /* close it when `input` is written */
+    size_t input_at, input_length;
+    char exit_text[16]; /* the message `x…` as soon as the container has ended */
+    size_t exit_length;
+    bool handed_over; /* the foreground client cleans up */
+    int64_t progress_ms; /* when a client last took something */
+    unsigned char input[PAYLOAD_MAX + 1]; /* and the terminal's end-of-file character */
+};
+
+#define PUMP_POLLS (STREAMS + 2 + CLIENTS_MAX)
+
+void pump_open(struct pump *pump, const struct options *options);
+/* Fills PUMP_POLLS places of `polls`; returns the milliseconds until it wants to be called anyway, -1 = never. */
+int pump_prepare(struct pump *pump, struct pollfd *polls);
+void pump_dispatch(struct pump *pump, const struct pollfd *polls);
+/* The program has ended: from now on only what it has written already is read, and nothing given to it. */
+void pump_drain(struct pump *pump);
+/* Whether everything that was read is with the log and all clients. */
+bool pump_drained(const struct pump *pump);
+/* Forgets the clients that have not taken all of their output. */
+void pump_forget_slow(struct pump *pump);
+/* Sends `x` to every client, also to those that are still waiting to be accepted. */
+void pump_say_exit(struct pump *pump, int code, bool oom);
+/* Whether the foreground client is there and can still answer. */
+bool pump_awaits_answer(const struct pump *pump);
+void pump_close(struct pump *pump);
+
+#endif

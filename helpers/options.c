@@ -1,0 +1,138 @@
+/* The command line of rpod-monitor: a table, then one loop. */
+#include <limits.h>
+
+#include "monitor.h"
+
+enum kind { KIND_FD, KIND_PID, KIND_HELPER, KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_FORMAT, KIND_HELD };
+
+struct option {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+};
+
+static const struct option known[] = {
+    {"--pid", KIND_PID, offsetof(struct options, pid)},
+    {"--helper", KIND_HELPER, 0},
+    {"--stdin", KIND_FD, offsetof(struct options, stdin_fd)},
+    {"--stdout", KIND_FD, offsetof(struct options, stdout_fd)},
+    {"--stderr", KIND_FD, offsetof(struct options, stderr_fd)},
+    {"--tty", KIND_FD, offsetof(struct options, tty_fd)},
+    {"--stdin-once", KIND_FLAG, offsetof(struct options, stdin_once)},
+    {"--listen", KIND_FD, offsetof(struct options, listen_fd)},
+    {"--client", KIND_FD, offsetof(struct options, client_fd)},
+    {"--log", KIND_TEXT, offsetof(struct options, log_path)},
+    {"--log-format", KIND_FORMAT, 0},
+    {"--log-max-size", KIND_NUMBER, offsetof(struct options, log_max_size)},
+    {"--log-max-files", KIND_NUMBER, offsetof(struct options, log_max_files)},
+    {"--exit-file", KIND_TEXT, offsetof(struct options, exit_file)},
+    {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
+    {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
+    /* They were inherited open and stay so until exec; their numbers are of no further use. */
+    {"--lock", KIND_HELD, 0},
+    {"--hold", KIND_HELD, 0},
+};
+
+static bool complain(const char *name, const char *problem)
+{
+    char line[160];
+    struct text text = TEXT(line);
+
+    text_add(&text, "rpod-monitor: ");
+    text_add(&text, name);
+    text_add(&text, problem);
+    text_add(&text, "\n");
+    write_all(STDERR_FILENO, line, text.used);
+    return false;
+}
+
+static const struct option *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return &known[i];
+    return NULL;
+}
+
+static bool read_format(struct options *options, const char *value)
+{
+    if (strcmp(value, "none") == 0)
+        options->log_format = LOG_NONE;
+    else if (strcmp(value, "k8s-file") == 0)
+        options->log_format = LOG_K8S;
+    else if (strcmp(value, "json-file") == 0)
+        options->log_format = LOG_JSON;
+    else
+        return false;
+    return true;
+}
+
+static bool store(struct options *options, const struct option *option, const char *value)
+{
+    char *field = (char *)options + option->offset;
+    uint64_t number = 0;
+    const char *rest;
+
+    if (option->kind == KIND_TEXT) {
+        memcpy(field, &value, sizeof value);
+        return true;
+    }
+    if (option->kind == KIND_FORMAT)
+        return read_format(options, value);
+    rest = number_read(value, &number);
+    if (rest == NULL || *rest != '\0' || (option->kind != KIND_NUMBER && number > INT_MAX))
+        return false;
+    switch (option->kind) {
+    case KIND_NUMBER:
+        memcpy(field, &number, sizeof number);
+        break;
+    case KIND_FLAG:
+        options->stdin_once = number != 0;
+        break;
+    case KIND_HELPER:
+        if (options->helper_count == HELPERS_MAX)
+            return false;
+        options->helpers[options->helper_count++] = (pid_t)number;
+        break;
+    case KIND_FD:
+    case KIND_PID:
+        memcpy(field, &(int){(int)number}, sizeof(int));
+        break;
+    case KIND_HELD:
+    case KIND_TEXT:
+    case KIND_FORMAT:
+        break;
+    }
+    return true;
+}
+
+bool options_read(struct options *options, char **argv)
+{
+    *options = (struct options){
+        .stdin_fd = -1,
+        .stdout_fd = -1,
+        .stderr_fd = -1,
+        .tty_fd = -1,
+        .listen_fd = -1,
+        .client_fd = -1,
+        .log_max_files = 1,
+    };
+    for (argv++; *argv != NULL; argv += 2) {
+        const struct option *option;
+
+        if (strcmp(*argv, "--") == 0) {
+            options->cleanup = argv[1] == NULL ? NULL : argv + 1;
+            break;
+        }
+        option = find(*argv);
+        if (option == NULL)
+            return complain(*argv, ": no such option");
+        if (argv[1] == NULL || !store(options, option, argv[1]))
+            return complain(*argv, ": its value is missing or makes no sense");
+    }
+    if (options->pid <= 1)
+        return complain("--pid", " is needed");
+    if (options->log_format != LOG_NONE && options->log_path == NULL)
+        return complain("--log", " is needed with this --log-format");
+    return true;
+}
