@@ -6,10 +6,13 @@ import contextlib
 import os
 import signal
 import sys
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from rootless.errors import ProgramNotFoundError, UsageError, os_reason
 from rootless.kernel import spawn, userns
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # the terminal sends them to the program, too

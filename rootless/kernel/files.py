@@ -42,6 +42,17 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True
         sync_directory(os.path.dirname(path))
 
 
+def write_plain(path: str, text: str) -> None:
+    """Write to an existing file in one call, as the kernel's own files want it."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: str) -> None:
     """Put the names in a directory on the disk."""
     fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)

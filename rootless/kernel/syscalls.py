@@ -61,6 +61,10 @@ MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
 MOUNT_ATTR_NOEXEC = 8
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_ATIME_MASK = 0x70
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
@@ -73,7 +77,8 @@ RESOLVE_IN_ROOT = 0x10
 _SIGCHLD = 17
 # The new mount calls, openat2 and clone3 have one number on every architecture (asm-generic).
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_OPENAT2, _MOUNT_SETATTR = 437, 442
+_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
+_CLOSE_RANGE_CLOEXEC = 4
 _ARCH = {  # clone, pivot_root, keyctl
     "x86_64": (56, 155, 250),
     "aarch64": (220, 41, 219),
@@ -203,11 +208,16 @@ def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
     _check(_syscall(_MOVE_MOUNT, from_fd, b"", to_fd, _bytes(to_path), flags), to_path or "move_mount")
 
 
-def mount_setattr(dirfd: int, path: str, set_: int, clear: int = 0, *, recursive: bool = False) -> None:
-    """mount_setattr(2) with MOUNT_ATTR_* bits to set and to clear."""
-    attr = (ctypes.c_uint64 * 4)(set_, clear, 0, 0)
+def mount_setattr(fd: int, set_: int, clear: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:
+    """mount_setattr(2) on the mount at ``fd``: MOUNT_ATTR_* bits to set and clear, MS_* propagation."""
+    attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _check(_syscall(_MOUNT_SETATTR, dirfd, _bytes(path), flags, ctypes.byref(attr), ctypes.c_size_t(32)), path)
+    _check(_syscall(_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attr), ctypes.c_size_t(32)), "mount_setattr")
+
+
+def close_on_exec_from(first: int) -> None:
+    """Mark every descriptor from ``first`` on to be closed by the next exec."""
+    _check(_syscall(_CLOSE_RANGE, first, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC), "close_range")
 
 
 def fsmount(fstype: str, options: list[tuple[str, str]], attr: int = 0) -> int:

@@ -238,6 +238,11 @@ def call_inside(work: Callable[[], object], maps: IdMap | None = None) -> object
 
     An RpodError or OSError that it raises is raised here again, as an RpodError.
     """
+    return call_forked(lambda body: fork_inside(body, maps), work)
+
+
+def call_forked(fork: Callable[[Callable[[], None]], int], work: Callable[[], object]) -> object:
+    """Call ``work`` in the process that ``fork`` makes (it returns our child's pid); its result or error is ours."""
     read_end, write_end = os.pipe()
 
     def report() -> None:
@@ -247,12 +252,12 @@ def call_inside(work: Callable[[], object], maps: IdMap | None = None) -> object
         except RpodError as error:
             answer = {"error": error.message, "hint": error.hint, "code": error.code}
         except OSError as error:
-            answer = {"error": os_reason(error), "hint": "", "code": 125, "errno": error.errno}
+            answer = {"error": os_reason(error), "hint": "", "code": 125}
         with os.fdopen(write_end, "wb") as pipe:
             pipe.write(fastjson.dumps(answer).encode())
 
     try:
-        pid = fork_inside(report, maps)
+        pid = fork(report)
     except BaseException:
         os.close(read_end)
         os.close(write_end)

@@ -1,0 +1,61 @@
+"""After the end of a container: free what it held, remove it (--rm), or start it again (--restart)."""
+
+from __future__ import annotations
+
+import time
+
+from rootless.engine import reconcile, remove
+from rootless.errors import NotFoundError, RpodError
+from rootless.kernel import files
+from rootless.state.containers import Container, Containers
+
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 60.0
+
+
+def cleanup(ident: str) -> None:
+    """The command that a monitor becomes when nobody else cleans up."""
+    try:
+        after_exit(Containers().resolve(ident))
+    except NotFoundError:
+        pass  # somebody was faster
+
+
+def after_exit(container: Container) -> None:
+    """Tidy up behind a program that has ended."""
+    record = container.record
+    if container.is_alive():
+        return  # started again already
+    if record.auto_remove:
+        remove.delete(container, volumes=True)
+        return
+    reconcile.release(container)
+    if _wants_restart(container):
+        _restart(container)
+
+
+def _wants_restart(container: Container) -> bool:
+    record, state = container.record, container.state()
+    if state.run is None or state.run.stopped_by_user or state.exit is None:
+        return False
+    if record.restart == "on-failure":
+        return state.exit.code != 0 and (not record.restart_max or state.run.restarts < record.restart_max)
+    return record.restart in ("always", "unless-stopped")
+
+
+def _restart(container: Container) -> None:
+    """Start it again, later each time; whoever stops or removes it meanwhile wins."""
+    from rootless.engine import start
+
+    run = container.run_record()
+    assert run is not None
+    time.sleep(min(_FIRST_DELAY_S * 2**run.restarts, _LONGEST_DELAY_S))
+    with container.lock():
+        run = container.run_record()
+        alive = None if run is None or run.stopped_by_user else start.take_alive(container)
+        if run is None or alive is None:
+            return
+        try:
+            start.launch_container(container, alive, restarts=run.restarts + 1)
+        except RpodError as error:
+            files.write_atomic(f"{container.directory}/error", error.message.encode(), sync=False)

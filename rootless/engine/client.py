@@ -1,0 +1,154 @@
+"""The monitor of a container as the peer of a session: one packet a message, see docs/HACKING.md."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
+from rootless.errors import LaunchError
+from rootless.kernel import process
+from rootless.state.containers import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.runtime.launch import Launched
+
+
+class Monitor(Peer):
+    """A connection to a container's monitor."""
+
+    def __init__(self, container: Container, sock: _socket.socket, *, take_over: bool) -> None:
+        self._container = container
+        self._sock = sock
+        self._take_over_wanted = take_over
+        self.took_over = False
+        self.sink = sock.fileno()
+        self.sources = [self.sink]
+
+    def on_readable(self, fd: int) -> int | None:
+        """One message of the monitor's."""
+        try:
+            data = self._sock.recv(CHUNK_BYTES + 1)
+        except ConnectionResetError:
+            data = b""
+        kind = data[:1]
+        if kind == b"o":
+            write_all(1, data[1:])
+        elif kind == b"e":
+            write_all(2, data[1:])
+        elif kind == b"x":
+            if self._take_over_wanted:
+                self._take_over()
+            return int(data[1:].split()[0])
+        elif not kind:
+            return self._container.state().exit_code  # the monitor was killed
+        return None
+
+    def push(self, data: bytes) -> bytes:
+        """Input, at most one packet at a time."""
+        return data if not self._send(b"i" + data) else b""
+
+    def _send(self, packet: bytes) -> bool:
+        try:
+            self._sock.send(packet, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the monitor is gone; the end of its stream says so
+        return True
+
+    def end_input(self) -> None:
+        """Close the program's input; everything before has been taken."""
+        os.set_blocking(self.sink, True)
+        try:
+            self._sock.send(b"c", _socket.MSG_NOSIGNAL)
+        except OSError:
+            pass  # as above
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the window's size."""
+        self._send(f"w{rows} {columns}".encode())
+
+    def signal(self, number: int) -> None:
+        """Send the program a signal."""
+        run = self._container.run_record()
+        if run is not None:
+            process.kill(run.pid, run.start_ticks, number)
+
+    def _take_over(self) -> None:
+        """Tell the monitor that we clean up, and wait until it is gone."""
+        try:
+            self._sock.send(b"k", _socket.MSG_NOSIGNAL)
+            while self._sock.recv(CHUNK_BYTES):
+                pass
+            self.took_over = True
+        except OSError:
+            pass  # it decided for itself already
+
+
+def socket_pair() -> tuple[_socket.socket, _socket.socket]:
+    """Our end and the monitor's of a client that is there from the start."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+
+
+def run_attached(
+    container: Container,
+    launch: Callable[[int], Launched],
+    *,
+    stdin: bool,
+    detach_keys: str | None,
+    sig_proxy: bool,
+) -> int:
+    """Launch with this process as the monitor's first client, stay to the end and clean up.
+
+    Returns the program's exit code, or 0 when the user detached.
+    """
+    ours, theirs = socket_pair()
+    launched = launch(theirs.fileno())
+    theirs.close()
+    peer = Monitor(container, ours, take_over=True)
+    tty = container.record.tty
+    session = Session(peer, stdin=stdin, tty=tty, detach_keys=detach_keys, sig_proxy=sig_proxy and not tty)
+    code = session.run()
+    if code == DETACHED:
+        return 0
+    if peer.took_over:
+        os.waitpid(launched.monitor_pid, 0)
+        from rootless.engine import cleanup
+
+        cleanup.after_exit(container)
+    return code
+
+
+def attach(container: Container, *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool) -> int:
+    """Join the clients of a running container; its exit code at the end, 0 when the user detached."""
+    record = container.record
+    peer = Monitor(container, connect(container), take_over=False)
+    session = Session(
+        peer,
+        stdin=record.open_stdin and not no_stdin,
+        tty=record.tty,
+        detach_keys=detach_keys,
+        sig_proxy=sig_proxy and not record.tty,
+    )
+    code = session.run()
+    return 0 if code == DETACHED else code
+
+
+def connect(container: Container) -> _socket.socket:
+    """A connection to the monitor of a running container. LaunchError if nobody answers."""
+    folder, name = os.path.split(container.attach_path)
+    try:
+        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+            # The path through the descriptor is short, sun_path holds 107 bytes.
+            sock.connect(f"/proc/self/fd/{directory}/{name}")
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise LaunchError(f"the monitor of {container.name} does not answer: {error.strerror}", "rpod ps -a") from error
+    return sock

@@ -1,0 +1,306 @@
+"""``create``: an image and options become a container that has not started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from rootless import config, log
+from rootless.engine import images, specs, values, volumes
+from rootless.spec import Spec
+from rootless.errors import NotFoundError, RpodError, UnsupportedError, UsageError, os_reason
+from rootless.kernel import fastjson, files, userns
+from rootless.network import driver as networks
+from rootless.network import ports as port_rules
+from rootless.runtime import idmaps
+from rootless.state.containers import Container, Containers, NewContainer, new_id
+from rootless.state.record import ContainerRecord
+from rootless.storage import drivers
+from rootless.storage.images import ImageStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.options import ContainerOptions
+    from rootless.storage.images import Image
+
+_LOG_DRIVERS = ("k8s-file", "json-file", "none")
+
+
+def create(options: ContainerOptions) -> str:
+    """Make a container and return its id."""
+    new = prepare(options)
+    new.lock.release()
+    return new.container.id
+
+
+def prepare(options: ContainerOptions) -> NewContainer:
+    """Make a container and keep its alive lock, so that ``run`` starts it without a gap.
+
+    Nothing is left of it when an error is raised.
+    """
+    _check(options)
+    image = images.ensure_image(options.image, options.pull, options.platform, quiet=options.quiet)
+    store = Containers()
+    record = _record(options, image, store)
+    mounts = _mounts(options, image, store)
+    argv = _command(options, image)
+    record.command = argv
+    if options.replace and options.name:
+        _remove_old(store, options.name)
+    new = store.reserve(record)
+    made: list[str] = []
+    try:
+        volumes.materialize(mounts, made)
+        record.mounts = [mount.to_json() for mount in mounts]
+        spec = specs.build(options, record, image.config, mounts, argv)
+        _save(new.container, record, spec)
+        if not ImageStore(store.data_dir).exists(image.id):
+            raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
+        _write_cidfile(options.cidfile, record.id)
+    except BaseException as error:
+        volumes.discard(made)
+        new.discard()
+        if isinstance(error, OSError):
+            raise RpodError(f"the container cannot be made: {os_reason(error)}", "rpod system df") from error
+        raise
+    return new
+
+
+def _check(options: ContainerOptions) -> None:
+    """Options that make no sense together or do not work, before anything is made."""
+    if not options.image:
+        raise UsageError("an image is missing", "rpod run IMAGE [COMMAND]")
+    if options.cidfile and os.path.lexists(options.cidfile):
+        raise UsageError(f"--cidfile {options.cidfile} exists already", "remove it if it is an old one")
+    if options.rm and values.restart_policy(options.restart)[0] != "no":
+        raise UsageError("--rm and --restart exclude each other")
+    if options.replace and not options.name:
+        raise UsageError("--replace needs --name")
+    if options.pid.startswith("ns:") and options.userns == "":
+        log.debug("joining a pid namespace by path needs the right over its user namespace")
+
+
+def _record(options: ContainerOptions, image: Image, store: Containers) -> ContainerRecord:
+    settings = config.load()
+    ident = new_id()
+    policy, maximum = values.restart_policy(options.restart)
+    choice = networks.parse(options.network, settings.network.default)
+    record = ContainerRecord(
+        id=ident,
+        name=options.name,
+        image=image.name_for(options.image),
+        image_id=image.id,
+        created_ns=time.time_ns(),
+        create_command=["rpod", *sys.argv[1:]],
+        layers=image.layers,
+        userns=options.userns or settings.containers.userns,
+        user=options.user or image.config.user,
+        groups=options.group_add,
+        workdir=_workdir(options.workdir or image.config.working_dir or "/"),
+        tty=options.tty,
+        open_stdin=options.interactive,
+        auto_remove=options.rm,
+        init=options.init or settings.containers.init,
+        privileged=options.privileged,
+        network=choice.text,
+        network_options=choice.options,
+        dns=options.dns or settings.containers.dns,
+        dns_search=options.dns_search,
+        dns_option=options.dns_option,
+        add_host=options.add_host,
+        labels=_labels(options, image),
+        annotations=values.pairs(options.annotation, "--annotation"),
+        env=options.env,
+        restart=policy,
+        restart_max=maximum,
+        stop_signal=values.signal_number(options.stop_signal or image.config.stop_signal or "TERM"),
+        stop_timeout_s=settings.containers.stop_timeout if options.stop_timeout is None else options.stop_timeout,
+        timeout_s=options.timeout,
+        cgroup_parent=options.cgroup_parent,
+        cidfile=options.cidfile,
+        cap_add=options.cap_add,
+        cap_drop=options.cap_drop,
+        security_opt=options.security_opt,
+        volumes_from=options.volumes_from,
+    )
+    _log(options, record)
+    _ids(options, record, store)
+    _joins(options, record, store)
+    _ports(options, record, image)
+    record.hostname = _hostname(options, record)
+    return record
+
+
+def _workdir(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise UsageError(f"the working directory {path!r} must be an absolute path")
+    return path
+
+
+def _labels(options: ContainerOptions, image: Image) -> dict[str, str]:
+    typed = [line for path in options.label_file for line in values.lines(path, "--label-file")]
+    return image.config.labels | values.pairs([*typed, *options.label], "--label")
+
+
+def _log(options: ContainerOptions, record: ContainerRecord) -> None:
+    settings = config.load().containers
+    record.log_driver = options.log_driver or settings.log_driver
+    if record.log_driver not in _LOG_DRIVERS:
+        raise UnsupportedError(
+            f"the log driver {record.log_driver!r} is not there yet", f"use one of: {', '.join(_LOG_DRIVERS)}"
+        )
+    record.log_size_max, record.log_files_max = settings.log_size_max, settings.log_files_max
+    for key, value in values.pairs(options.log_opt, "--log-opt").items():
+        if key == "max-size":
+            record.log_size_max = 0 if value == "-1" else values.size(value, "--log-opt max-size")
+        elif key == "max-file":
+            record.log_files_max = values.integer(value, "--log-opt max-file", low=1, high=1000)
+        else:
+            raise UnsupportedError(f"--log-opt {key} is not there yet", "max-size and max-file are")
+
+
+def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
+    """The id map, and the driver that can show the image under it."""
+    mode, arguments = idmaps.parse_mode(record.userns)
+    if mode == "container":
+        record.join["user"] = store.resolve(arguments["target"]).id
+    elif mode == "ns":
+        record.userns = f"ns:{arguments['target']}"
+    else:
+        ranges = userns.read_ranges()
+        taken = [c.record.uid_map for c in store.all()] if mode == "auto" else []
+        maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges, taken)
+        if maps is not None:
+            record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
+            record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
+        if mode == "keep-id" and not options.user:
+            record.user = f"{arguments.get('uid', os.geteuid())}:{arguments.get('gid', os.getegid())}"
+    wanted = config.load().storage.driver
+    if record.uid_map:
+        if wanted == drivers.OVERLAY:
+            log.info("the ids of this container are shifted, which needs fuse-overlayfs")
+        record.driver = drivers.FUSE
+    else:
+        files.make_private(store.data_dir)
+        record.driver = drivers.choose(wanted, store.data_dir)
+
+
+def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
+    """Namespaces of other containers. Joining any means joining its user namespace, too: only there
+    has this user the right to enter the others."""
+    for kind, text in (
+        ("pid", options.pid),
+        ("ipc", options.ipc),
+        ("uts", options.uts),
+        ("cgroup", options.cgroupns),
+        ("network", record.network),
+    ):
+        if not text.startswith("container:"):
+            continue
+        other = store.resolve(text.removeprefix("container:"))
+        record.join[kind] = other.id
+        if record.uid_map or record.join.get("user", other.id) != other.id:
+            raise UsageError(f"--{kind} {text} means sharing that container's user namespace, --userns says otherwise")
+        record.join["user"] = other.id
+        if kind == "network":
+            record.network = f"container:{other.id}"
+    if "user" in record.join:
+        owner = store.resolve(record.join["user"]).record
+        record.uid_map, record.gid_map = owner.uid_map, owner.gid_map
+        if owner.uid_map:
+            record.driver = drivers.FUSE
+
+
+def _ports(options: ContainerOptions, record: ContainerRecord, image: Image) -> None:
+    exposed = [*image.config.exposed_ports, *options.expose]
+    mappings = port_rules.parse_all(options.publish, expose=exposed, publish_all=options.publish_all)
+    if mappings and record.network.partition(":")[0] in ("none", "container", "ns"):
+        raise UsageError(f"-p makes no sense with --network {record.network}")
+    if mappings and record.network == "host":
+        log.warn("published ports are discarded with --network host: the program's own ports are the host's")
+        mappings = []
+    record.ports = [mapping.to_json() for mapping in mappings]
+    record.exposed = exposed
+
+
+def _hostname(options: ContainerOptions, record: ContainerRecord) -> str:
+    shared = options.uts == "host" or options.uts.startswith(("container:", "ns:"))
+    if options.hostname:
+        if shared:
+            raise UsageError(f"--hostname makes no sense with --uts {options.uts}")
+        return options.hostname
+    if shared:
+        return ""
+    return os.uname().nodename if record.network == "host" else record.id[:12]
+
+
+def _command(options: ContainerOptions, image: Image) -> list[str]:
+    """Entrypoint and command by Docker's rules: a given entrypoint drops the image's command."""
+    entrypoint, command = image.config.entrypoint or [], options.command
+    if options.entrypoint is not None:
+        entrypoint = _entrypoint(options.entrypoint)
+    elif not command:
+        command = image.config.cmd
+    argv = [*entrypoint, *command]
+    if not argv:
+        raise UsageError(f"the image {options.image} names no program", "give a command after the image")
+    return argv
+
+
+def _entrypoint(text: str) -> list[str]:
+    if not text.startswith("["):
+        return [text] if text else []
+    try:
+        parsed = fastjson.loads(text)
+    except fastjson.JSONError as error:
+        raise UsageError(f"--entrypoint {text}: {error}") from error
+    if not isinstance(parsed, list) or not all(isinstance(item, str) for item in parsed):
+        raise UsageError(f"--entrypoint {text}: it is a list of strings")
+    return [str(item) for item in parsed]
+
+
+def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[volumes.Wanted]:
+    from_image = [volumes.parse_volume(path) for path in image.config.volumes]
+    typed = [volumes.parse_volume(text) for text in options.volume]
+    typed += [volumes.parse_mount(text) for text in options.mount]
+    typed += [volumes.parse_tmpfs(text) for text in options.tmpfs]
+    inherited = []
+    for text in options.volumes_from:
+        name, _, mode = text.partition(":")
+        if mode not in ("", "ro", "rw"):
+            raise UsageError(f"--volumes-from {text}: {mode!r} is neither ro nor rw")
+        inherited += [volumes.from_record(m, [mode] if mode else []) for m in store.resolve(name).record.mounts]
+    return volumes.merge([from_image, inherited, typed])
+
+
+def _remove_old(store: Containers, name: str) -> None:
+    from rootless.engine import remove
+
+    try:
+        remove.remove(store.resolve(name), force=True, volumes=False, timeout_s=None)
+    except NotFoundError:
+        pass
+
+
+def _save(container: Container, record: ContainerRecord, spec: Spec) -> None:
+    """Write everything, the record last: a directory without it is a container that never was."""
+    sync = not record.auto_remove  # a --rm container is worth nothing after a power cut
+    files.write_json(f"{container.directory}/config.json", spec.to_json(), sync=sync)
+    for name in ("hosts", "resolv.conf", "hostname"):
+        os.close(os.open(f"{container.directory}/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
+    drivers.RootPlan(record.driver, [], container.directory).make_directories()
+    container.save(sync=sync)
+
+
+def _write_cidfile(path: str, ident: str) -> None:
+    if not path:
+        return
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        os.write(fd, ident.encode())
+        os.close(fd)
+    except OSError as error:
+        raise UsageError(f"--cidfile: {os_reason(error)}") from error
+
+

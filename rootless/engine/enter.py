@@ -1,0 +1,77 @@
+"""Work on a container's files: in its own namespaces while it runs, else with its root mounted for the moment."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import start
+from rootless.errors import StateError
+from rootless.kernel import spawn, userns
+from rootless.runtime import join
+from rootless.spec import Spec
+from rootless.state.containers import Container
+from rootless.storage import drivers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def inside(container: Container, work: Callable[[int], object]) -> object:
+    """Call ``work(root_fd)`` in a child that is root of the container's user namespace; returns its JSON result.
+
+    ``root_fd`` is the container's root directory. The child is not chrooted: whoever opens a
+    path must do so with openat2 and RESOLVE_IN_ROOT. Its RpodError is raised here.
+    """
+    if container.state().running:
+        return _running(container, work)
+    return _stopped(container, work)
+
+
+def _running(container: Container, work: Callable[[int], object]) -> object:
+    pidfd = container.init_pidfd()
+    plan = join.JoinPlan(Spec(), pidfd, ["user", "mount"])
+
+    def body() -> object:
+        userns.become_root()
+        return work(os.open("/", os.O_RDONLY | os.O_DIRECTORY))
+
+    try:
+        return userns.call_forked(lambda child: join.start_inside(plan, child), body)
+    finally:
+        os.close(pidfd)
+
+
+def _stopped(container: Container, work: Callable[[int], object]) -> object:
+    """Mount the root in a user and mount namespace that lasts as long as the work; nobody may start it meanwhile."""
+    alive = start.take_alive(container)
+    if alive is None:
+        raise StateError(f"container {container.name} is just being started", "try again")
+    plan = start.root_plan(container.record, container.directory)
+    maps = start.id_map(container.record, userns.read_ranges())
+
+    def body() -> object:
+        fuse = _mount(plan)
+        try:
+            return work(os.open(plan.merged, os.O_RDONLY | os.O_DIRECTORY))
+        finally:
+            if fuse:
+                os.kill(fuse, 15)
+                spawn.wait(fuse)
+
+    try:
+        return userns.call_inside(body, maps)
+    finally:
+        alive.release()
+
+
+def _mount(plan: drivers.RootPlan) -> int:
+    """Mount ``plan``; the pid of fuse-overlayfs, 0 for the kernel's overlay."""
+    if plan.driver == drivers.OVERLAY:
+        drivers.mount_overlay(plan)
+        return 0
+    device = os.stat(plan.merged).st_dev
+    null = os.open("/dev/null", os.O_RDWR)
+    pid = spawn.start(drivers.fuse_argv(plan), fds={0: null, 1: null, 2: null})
+    drivers.wait_for_mount(plan.merged, device)
+    return pid

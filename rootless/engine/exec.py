@@ -1,0 +1,149 @@
+"""``exec``: a second program in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import start, values
+from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
+from rootless.errors import StateError, UsageError
+from rootless.kernel import process, spawn
+from rootless.runtime import join, security, terminal
+from rootless.state.containers import Container, not_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.options import ExecOptions
+    from rootless.spec import Spec
+
+
+def exec_(container: Container, options: ExecOptions) -> int:
+    """Run a program in ``container``; returns its exit code, 0 at once with ``detach``."""
+    if not options.command:
+        raise UsageError("a command is missing", f"rpod exec {container.name} COMMAND")
+    state = container.state()
+    if state.status == "paused":
+        raise StateError(f"container {container.name} is paused", f"rpod unpause {container.name}")
+    if state.run is None or not state.running:
+        raise not_running(container)
+    pidfd = container.init_pidfd()
+    plan = join.JoinPlan(_spec(container, options), pidfd, _namespaces(container))
+    plan.user = options.user or container.record.user
+    plan.groups = [] if options.user else container.record.groups
+    plan.cgroup = state.run.cgroup
+    plan.preserve_fds = options.preserve_fds
+    plan.die_with_caller = not options.detach
+    streams = _streams(options)
+    joined = join.start_program(plan, streams)
+    os.close(pidfd)
+    if options.detach:
+        return 0
+    if joined.master >= 0:
+        streams.outside = [joined.master, joined.master, -1]
+    code = Session(
+        Program(joined.pid, streams.outside),
+        stdin=options.interactive,
+        tty=options.tty,
+        detach_keys=options.detach_keys,
+        sig_proxy=not options.tty,
+    ).run()
+    return 0 if code == DETACHED else code
+
+
+class Program(Peer):
+    """A child of ours inside the container, with pipes or a terminal between."""
+
+    def __init__(self, pid: int, outside: list[int]) -> None:
+        self._pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self.sink, stdout, stderr = outside
+        self._targets = {fd: target for fd, target in ((stdout, 1), (stderr, 2)) if fd >= 0}
+        self._terminal = self.sink if self.sink == stdout else -1
+        self.sources = [*self._targets, self._pidfd]
+        for fd in outside:
+            if fd >= 0:
+                os.set_blocking(fd, False)
+
+    def on_readable(self, fd: int) -> int | None:
+        """Pass output on; after the end everything that is still in the pipes."""
+        if fd != self._pidfd:
+            self._copy(fd)
+            return None
+        for source in self._targets:
+            while source in self.sources and self._copy(source):
+                pass
+        return spawn.wait(self._pid)
+
+    def _copy(self, fd: int) -> bool:
+        """Pass one piece on; False when there is none now, or never again."""
+        try:
+            data = os.read(fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""  # EIO: the terminal's other side is closed
+        if not data:
+            self.sources.remove(fd)
+        write_all(self._targets[fd], data)
+        return bool(data)
+
+    def push(self, data: bytes) -> bytes:
+        """Input, as much as the pipe takes."""
+        if self.sink < 0:
+            return b""
+        try:
+            return data[os.write(self.sink, data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            return b""  # the program does not read any more
+
+    def end_input(self) -> None:
+        """Close the pipe; a terminal gets the end-of-file key."""
+        if self._terminal >= 0:
+            self.push(b"\x04")
+        elif self.sink >= 0:
+            os.close(self.sink)
+            self.sink = -1
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the terminal's size."""
+        terminal.set_window_size(self._terminal, rows, columns)
+
+    def signal(self, number: int) -> None:
+        """Send the program a signal."""
+        process.send(self._pidfd, number)
+
+
+def _streams(options: ExecOptions) -> terminal.Streams:
+    if options.tty:
+        return terminal.Streams.terminal()
+    if options.detach:
+        null = os.open("/dev/null", os.O_RDWR)
+        return terminal.Streams([null, os.dup(null), os.dup(null)], [])
+    return terminal.Streams.pipes(stdin=options.interactive)
+
+
+def _namespaces(container: Container) -> list[str]:
+    """The namespace types that the container does not share with the host."""
+    spec = start.read_spec(container)
+    return [*spec.namespaces, *(kind for kind in container.record.join if kind not in spec.namespaces)]
+
+
+def _spec(container: Container, options: ExecOptions) -> Spec:
+    """The container's spec with this program in it."""
+    spec = start.read_spec(container)
+    program = spec.process
+    program.args = options.command
+    program.terminal = options.tty
+    program.cwd = options.workdir or program.cwd
+    if not program.cwd.startswith("/"):
+        raise UsageError(f"--workdir {options.workdir}: it must be an absolute path")
+    program.env = values.environment(
+        [*program.env, *(["TERM=xterm"] if options.tty else [])], options.env_file, options.env, host=False
+    )
+    if options.privileged:
+        everything = security.parse_capabilities([], [], privileged=True)
+        program.bounding = program.effective = program.permitted = everything
+        spec.seccomp = {}
+    return spec

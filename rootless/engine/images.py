@@ -1,0 +1,193 @@
+"""The stories of images: find one by what was typed, have it ready, list, tag, remove, inspect."""
+
+from __future__ import annotations
+
+from rootless import config, paths
+from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
+from rootless.image import reference
+from rootless.storage.images import ImageStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.image_report import ImageRow
+    from rootless.storage.image_record import Image
+    from rootless.storage.images import ContainerUse
+
+POLICIES = ("always", "missing", "newer", "never")
+
+
+def find(name: str, platform: str = "") -> Image | None:
+    """The stored image that ``name`` means, or None.
+
+    Tried in this order: full names (a short one under localhost, then under the registries
+    of ``registries.search``), a digest, an id or the beginning of one, the end of a stored
+    name. With ``platform`` (OS/ARCH[/VARIANT]) an image for another one is none. Raises
+    ImageError for what cannot be a name, NotFoundError where several images may be meant.
+    """
+    store = ImageStore(paths.data())
+    image = _find_id(store, name) or _find_name(store, name)
+    if image is not None and platform and not _is_for(image, platform):
+        return None
+    return image
+
+
+def _find_id(store: ImageStore, name: str) -> Image | None:
+    """A whole id; the beginning of one is tried after the names."""
+    return store.by_id(name) if len(name.removeprefix("sha256:")) == 64 or name.startswith("sha256:") else None
+
+
+def _find_name(store: ImageStore, name: str) -> Image | None:
+    if name.startswith("sha256:"):
+        return None
+    parsed = reference.parse(name)
+    wanted = reference.candidates(parsed, config.load().registries.search)
+    for candidate in wanted:
+        image = store.find(candidate.stored)
+        if image is None and candidate.digest:
+            image = store.by_digest(candidate.name, candidate.digest)
+        if image is not None:
+            return image
+    if parsed.digest or parsed.domain:
+        return None
+    return store.by_id(name) or store.by_last_part(parsed.path, parsed.tag or reference.DEFAULT_TAG)
+
+
+def _is_for(image: Image, platform: str) -> bool:
+    from rootless.image import manifest
+
+    wanted = manifest.parse_platform(platform)
+    return wanted.rank(manifest.Platform(image.os, image.architecture, image.variant)) is not None
+
+
+def resolve(name: str) -> Image:
+    """The stored image that ``name`` means. Raises NotFoundError."""
+    from rootless.engine import builtin
+
+    image = find(name) or (builtin.ensure(name) if builtin.is_name(name) else None)
+    if image is None:
+        raise NotFoundError(f"{name}: no such image", f"rpod pull {name}, or look at: rpod images")
+    return image
+
+
+def ensure_image(
+    name: str,
+    policy: str = "missing",
+    platform: str = "",
+    *,
+    quiet: bool = False,
+    tls_verify: bool | None = None,
+) -> Image:
+    """The image for ``create`` and ``run``: stored already, built in, or pulled as ``policy`` says."""
+    from rootless.engine import builtin
+
+    if policy not in POLICIES:
+        raise UsageError(f"--pull {policy}: unknown policy", f"one of {', '.join(POLICIES)}")
+    if builtin.is_name(name) and (image := builtin.ensure(name)):
+        return image
+    if policy in ("missing", "never"):
+        image = find(name, platform)
+        if image is not None:
+            return image
+        if policy == "never":
+            raise NotFoundError(f"{name}: no such image, and --pull=never was given", f"rpod pull {name}")
+    from rootless.engine.pull import pull
+
+    return pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
+
+
+def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:
+    """One row a name, newest image first; an image without a name has one row.
+
+    ``all`` would add the images between a build's steps; there are none, so both list all.
+    """
+    from rootless.engine import image_report
+
+    return image_report.rows(ImageStore(paths.data()), filters or [])
+
+
+def inspect_image(name: str) -> dict[str, object]:
+    """``image inspect`` of one image, in Podman's layout. Raises NotFoundError."""
+    from rootless.engine import image_report
+
+    return image_report.describe(ImageStore(paths.data()), resolve(name))
+
+
+def tag(source: str, names: list[str]) -> None:
+    """Give ``source`` the names ``names``; a short one is put under localhost, as Podman does."""
+    targets = [reference.parse_target(name) for name in names]
+    image = resolve(source)
+    store = ImageStore(paths.data())
+    for target in targets:
+        store.tag(image, target.tagged)
+
+
+def remove_images(names: list[str], *, force: bool = False, all: bool = False) -> list[str]:
+    """Remove the images or names ``names`` (with ``all`` every image); returns Podman's lines.
+
+    A name of several is only taken away; the last one takes the image along, and the layers
+    that nothing else needs. Every name is tried; the first failure is raised at the end,
+    with exit code 1 for an image that is not there and 2 for one that a container uses, and
+    with ``lines`` (what was removed) on it.
+    """
+    store = ImageStore(paths.data())
+    if all:
+        names = [image.id for image in store.all()]
+    lines: list[str] = []
+    failure: RpodError | None = None
+    for name in names:
+        try:
+            lines += _remove_one(store, name, force=force or all, stop_containers=force)
+        except RpodError as error:
+            if isinstance(error, NotFoundError):
+                error.code = 1
+            elif isinstance(error, ConflictError):
+                error.code = 2
+            failure = failure or error
+    if failure is not None:
+        failure.lines = lines  # type: ignore[attr-defined]
+        raise failure
+    return lines
+
+
+def _remove_one(store: ImageStore, name: str, *, force: bool, stop_containers: bool) -> list[str]:
+    image = find(name)
+    if image is None:
+        if force:
+            return []
+        raise NotFoundError(f"{name}: no such image", "rpod images")
+    names = store.names(image)
+    by_name = image.found_as in names and not _is_id(name, image)
+    if by_name and len(names) > 1:
+        store.untag(image, image.found_as)
+        return [f"Untagged: {image.found_as}"]
+    if len(names) > 1 and not force:
+        raise ConflictError(
+            f"image {image.hex[:12]} has several names: {', '.join(names)}",
+            f"remove one of the names, or all with: rpod rmi --force {image.hex[:12]}",
+        )
+    users = [container for container in store.containers() if container.image_id == image.id]
+    if users:
+        _remove_users(image, users, force=stop_containers)
+    store.remove(image)
+    return [*(f"Untagged: {item}" for item in names), f"Deleted: {image.hex}"]
+
+
+def _is_id(name: str, image: Image) -> bool:
+    """Whether ``name`` led to ``image`` by its id: a full or short name that looks like one was found as a name."""
+    bare = name.removeprefix("sha256:")
+    return image.hex.startswith(bare) and not image.found_as.endswith((f"/{bare}", f"/{bare}:latest"))
+
+
+def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> None:
+    if not force:
+        who = ", ".join(f"{user.name} ({user.id[:12]})" for user in users[:5])
+        raise ConflictError(
+            f"image {image.hex[:12]} is in use by container {who}{' and more' if len(users) > 5 else ''}",
+            f"rpod rm {users[0].name or users[0].id[:12]}, or rpod rmi --force, which removes its containers, too",
+        )
+    from rootless.engine.remove import remove
+    from rootless.state.containers import Containers
+
+    containers = Containers()
+    for user in users:
+        remove(containers.resolve(user.id), force=True, volumes=False, timeout_s=None)

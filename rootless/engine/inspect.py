@@ -1,0 +1,245 @@
+"""``inspect``: a container in the layout of podman's container inspect."""
+
+from __future__ import annotations
+
+from rootless.engine import port, start
+from rootless.kernel import times
+from rootless.state.containers import Container, State
+from rootless.state.record import ContainerRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.spec import Spec
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def _moment(time_ns: int) -> str:
+    return times.format_rfc3339(time_ns) if time_ns else _NEVER
+
+
+def inspect_container(container: Container, size: bool) -> dict[str, object]:
+    """Everything about a container. With ``size`` also SizeRw and SizeRootFs in bytes."""
+    record, state, spec = container.record, container.state(), start.read_spec(container)
+    result: dict[str, object] = {
+        "Id": record.id,
+        "Created": _moment(record.created_ns),
+        "Path": record.command[0] if record.command else "",
+        "Args": record.command[1:],
+        "State": _state(state),
+        "Image": record.image_id.removeprefix("sha256:"),
+        "ImageName": record.image,
+        "Rootfs": "",
+        "ResolvConfPath": f"{container.directory}/resolv.conf",
+        "HostnamePath": f"{container.directory}/hostname",
+        "HostsPath": f"{container.directory}/hosts",
+        "OCIConfigPath": f"{container.directory}/config.json",
+        "OCIRuntime": "rpod",
+        "LogPath": container.log_path,
+        "Name": record.name,
+        "RestartCount": state.run.restarts if state.run else 0,
+        "Driver": record.driver,
+        "EffectiveCaps": spec.process.effective,
+        "BoundingCaps": spec.process.bounding,
+        "ExecIDs": [],
+        "GraphDriver": _graph_driver(container),
+        "Mounts": _mounts(record, spec),
+        "NetworkSettings": _network(container),
+        "Namespace": "",
+        "IsInfra": False,
+        "Config": _config(record, spec),
+        "HostConfig": _host_config(container, spec),
+    }
+    if size:
+        from rootless.engine import ps
+
+        row = ps.PsRow(container, state)
+        ps.fill_sizes([row], [container])
+        if row.Size:
+            result["SizeRw"], result["SizeRootFs"] = row.Size["rwSize"], row.Size["rootFsSize"]
+    return result
+
+
+def _state(state: State) -> dict[str, object]:
+    run, end = state.run, state.exit
+    return {
+        "OciVersion": "1.0.2",
+        "Status": state.status,
+        "Running": state.running,
+        "Paused": state.status == "paused",
+        "Restarting": False,
+        "OOMKilled": bool(end and end.oom),
+        "Dead": False,
+        "Pid": run.pid if run and state.running else 0,
+        "ConmonPid": run.monitor_pid if run and state.running else 0,
+        "ExitCode": state.exit_code,
+        "Error": "",
+        "StartedAt": _moment(run.started_ns if run else 0),
+        "FinishedAt": _moment(end.finished_ns if end else 0),
+        "CgroupPath": run.cgroup if run else "",
+    }
+
+
+def _graph_driver(container: Container) -> dict[str, object]:
+    plan = start.root_plan(container.record, container.directory)
+    return {
+        "Name": container.record.driver,
+        "Data": {
+            "LowerDir": ":".join(reversed(plan.layers)),
+            "MergedDir": plan.merged,
+            "UpperDir": f"{plan.directory}/diff",
+            "WorkDir": f"{plan.directory}/work",
+        },
+    }
+
+
+def _mounts(record: ContainerRecord, spec: Spec) -> list[dict[str, object]]:
+    result: list[dict[str, object]] = []
+    for mount in record.mounts:
+        options = [str(item) for item in mount["options"]] if isinstance(mount["options"], list) else []
+        propagation = [item for item in options if item.endswith(("private", "slave", "shared"))]
+        result.append(
+            {
+                "Type": mount["type"],
+                "Name": mount["name"],
+                "Source": mount["source"],
+                "Destination": mount["destination"],
+                "Driver": "local" if mount["type"] == "volume" else "",
+                "Mode": "",
+                "Options": [item for item in options if item not in ("ro", "rw", *propagation)],
+                "RW": "ro" not in options,
+                "Propagation": propagation[-1] if propagation else "",
+            }
+        )
+    return result
+
+
+def _ports(container: Container) -> dict[str, object]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for mapping in port.mappings(container):
+        key = f"{mapping.container_port}/{mapping.protocol}"
+        bindings.setdefault(key, []).append({"HostIp": mapping.host_ip, "HostPort": str(mapping.host_port)})
+    exposed: dict[str, object] = {
+        (item if "/" in item else f"{item}/tcp"): None for item in container.record.exposed
+    }
+    return exposed | bindings
+
+
+def _network(container: Container) -> dict[str, object]:
+    record = container.record
+    return {
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "MacAddress": "",
+        "Ports": _ports(container),
+        "SandboxKey": "",
+        "Networks": {record.network: {}} if record.network not in ("host", "none") else {},
+    }
+
+
+def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
+    return {
+        "Hostname": record.hostname,
+        "Domainname": "",
+        "User": record.user,
+        "AttachStdin": record.open_stdin,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": record.tty,
+        "OpenStdin": record.open_stdin,
+        "StdinOnce": record.open_stdin,
+        "Env": spec.process.env,
+        "Cmd": record.command,
+        "Image": record.image,
+        "Volumes": None,
+        "WorkingDir": record.workdir,
+        "Entrypoint": None,
+        "Labels": record.labels,
+        "Annotations": record.annotations,
+        "StopSignal": record.stop_signal,
+        "StopTimeout": record.stop_timeout_s,
+        "Timeout": record.timeout_s,
+        "CreateCommand": record.create_command,
+        "Umask": f"{spec.process.umask:04o}",
+        "ExposedPorts": {(item if "/" in item else f"{item}/tcp"): {} for item in record.exposed},
+    }
+
+
+def _namespace_mode(record: ContainerRecord, spec: Spec, kind: str) -> str:
+    if kind in record.join:
+        return f"container:{record.join[kind]}"
+    if kind not in spec.namespaces:
+        return "host"
+    return f"ns:{spec.namespaces[kind]}" if spec.namespaces[kind] else "private"
+
+
+def _host_config(container: Container, spec: Spec) -> dict[str, object]:
+    record, limits = container.record, spec.resources
+    return {
+        "Binds": [
+            f"{m['name'] or m['source']}:{m['destination']}" for m in record.mounts if m["type"] in ("bind", "volume")
+        ],
+        "CgroupManager": "",
+        "CgroupMode": _namespace_mode(record, spec, "cgroup"),
+        "ContainerIDFile": record.cidfile,
+        "LogConfig": {
+            "Type": record.log_driver,
+            "Config": None,
+            "Path": container.log_path,
+            "Tag": "",
+            "Size": str(record.log_size_max),
+        },
+        "NetworkMode": record.network,
+        "PortBindings": {key: value for key, value in _ports(container).items() if value},
+        "RestartPolicy": {"Name": record.restart, "MaximumRetryCount": record.restart_max},
+        "AutoRemove": record.auto_remove,
+        "VolumesFrom": record.volumes_from or None,
+        "CapAdd": record.cap_add,
+        "CapDrop": record.cap_drop,
+        "Dns": record.dns,
+        "DnsOptions": record.dns_option,
+        "DnsSearch": record.dns_search,
+        "ExtraHosts": record.add_host,
+        "GroupAdd": record.groups,
+        "IpcMode": _namespace_mode(record, spec, "ipc"),
+        "PidMode": _namespace_mode(record, spec, "pid"),
+        "UTSMode": _namespace_mode(record, spec, "uts"),
+        "UsernsMode": record.userns,
+        "IDMappings": {
+            "UidMap": [":".join(map(str, extent)) for extent in record.uid_map],
+            "GidMap": [":".join(map(str, extent)) for extent in record.gid_map],
+        },
+        "Privileged": record.privileged,
+        "ReadonlyRootfs": spec.root_readonly,
+        "SecurityOpt": record.security_opt,
+        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"},
+        "ShmSize": _shm_size(spec),
+        "Runtime": "rpod",
+        "CpuShares": limits.cpu_shares or 0,
+        "Memory": limits.memory or 0,
+        "NanoCpus": (limits.cpu_quota_us or 0) * 1_000_000_000 // (limits.cpu_period_us or 100000),
+        "CgroupParent": record.cgroup_parent,
+        "CpuPeriod": limits.cpu_period_us or 0,
+        "CpuQuota": limits.cpu_quota_us or 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "MemorySwap": limits.memory_swap or 0,
+        "PidsLimit": limits.pids or 0,
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits
+        ],
+        "Init": record.init,
+        "Devices": [
+            {"PathOnHost": d.source, "PathInContainer": d.path, "CgroupPermissions": "rwm"} for d in spec.devices
+        ],
+    }
+
+
+def _shm_size(spec: Spec) -> int:
+    for mount in spec.mounts:
+        if mount.destination == "/dev/shm":  # noqa: S108 - the container's
+            for option in mount.options:
+                if option.startswith("size="):
+                    return int(option.removeprefix("size="))
+    return 0

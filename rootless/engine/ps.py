@@ -1,0 +1,131 @@
+"""``ps``: the containers and what they do, read from their records."""
+
+from __future__ import annotations
+
+from rootless.engine import filters as rules
+from rootless.engine import port
+from rootless.state.containers import Container, Containers, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.network.ports import PortMapping
+
+_S = 1_000_000_000
+
+
+class PsRow:
+    """One line of ps, with Podman's field names. Times are seconds since the epoch, 0 = never; CreatedAt in ns."""
+
+    __slots__ = (
+        "AutoRemove",
+        "CIDFile",
+        "Command",
+        "Created",
+        "CreatedAt",
+        "ExitCode",
+        "Exited",
+        "ExitedAt",
+        "Id",
+        "Image",
+        "ImageID",
+        "IsInfra",
+        "Labels",
+        "Mounts",
+        "Names",
+        "Namespaces",
+        "Networks",
+        "Pid",
+        "Pod",
+        "PodName",
+        "Ports",
+        "Restarts",
+        "Size",
+        "StartedAt",
+        "State",
+        "Status",
+    )
+
+    def __init__(self, container: Container, state: State) -> None:
+        record = container.record
+        run, end = state.run, state.exit
+        self.Id = record.id
+        self.Names = [record.name]
+        self.Image = record.image
+        self.ImageID = record.image_id.removeprefix("sha256:")
+        self.Command: list[str] = record.command
+        self.Created = record.created_ns // _S
+        self.CreatedAt = record.created_ns
+        self.State = state.status
+        self.Status = ""
+        self.Exited = state.status == "exited"
+        self.ExitCode = state.exit_code
+        self.ExitedAt = end.finished_ns // _S if end else 0
+        self.StartedAt = run.started_ns // _S if run else 0
+        self.Pid = run.pid if run and state.running else 0
+        self.Restarts = run.restarts if run else 0
+        self.Ports: list[dict[str, str | int]] = [_port(m) for m in port.mappings(container)]
+        self.Labels: dict[str, str] = record.labels
+        self.Mounts: list[str] = [str(m["destination"]) for m in record.mounts]
+        self.Networks: list[str] = [record.network]
+        self.AutoRemove = record.auto_remove
+        self.CIDFile = record.cidfile
+        self.IsInfra = False
+        self.Pod = ""
+        self.PodName = ""
+        self.Size: dict[str, int] | None = None
+        self.Namespaces: dict[str, str] = {}
+
+
+def _port(mapping: PortMapping) -> dict[str, str | int]:
+    return {
+        "host_ip": mapping.host_ip,
+        "container_port": mapping.container_port,
+        "host_port": mapping.host_port,
+        "range": 1,
+        "protocol": mapping.protocol,
+    }
+
+
+def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool, sync: bool = False) -> list[PsRow]:
+    """The containers that are shown, newest first: running ones, or ``all``, or the ``last`` N.
+
+    ``sync`` is Podman's and means nothing here: what is read is the truth.
+    """
+    del sync
+    store = Containers()
+    wanted = rules.parse(filters, store)
+    asks_state = any(rule.key in ("status", "exited") for rule in wanted)
+    found = []
+    for container in store.all():
+        state = container.state()
+        shown = all or last or latest or asks_state or state.running
+        if shown and all_match(wanted, container, state):
+            found.append((container, state))
+    found.sort(key=lambda pair: pair[0].record.created_ns, reverse=True)
+    if latest:
+        last = 1
+    result = [PsRow(*pair) for pair in (found[:last] if last else found)]
+    if size:
+        fill_sizes(result, [pair[0] for pair in found])
+    return result
+
+
+def all_match(wanted: list[rules.Rule], container: Container, state: State) -> bool:
+    """Whether a container passes every key; several values of one key are alternatives."""
+    by_key: dict[str, bool] = {}
+    for rule in wanted:
+        by_key[rule.key] = by_key.get(rule.key, False) or rule.matches(container, state)
+    return all(by_key.values())
+
+
+def fill_sizes(shown: list[PsRow], containers: list[Container]) -> None:
+    """Fill in what each container has written, and that plus its image."""
+    from rootless import paths
+    from rootless.storage import usage
+    from rootless.storage.images import ImageStore
+
+    images = {image.id: image.size_bytes for image in ImageStore(paths.data()).all()}
+    for row, container in zip(shown, containers, strict=False):
+        written = usage.tree_size(f"{container.directory}/diff")
+        base = images.get(container.record.image_id, 0)
+        row.Size = {"rwSize": written, "rootFsSize": written + base}

@@ -1,0 +1,295 @@
+"""``rpod pull``: from a name to a stored image.
+
+::
+
+    name ─► candidates ─► manifest (of an index: the platform's) ─► config
+         ─► missing layers, several at once: socket ─► sha256 ─► unpack worker
+         ─► record and tag
+
+Nothing of a blob touches the disk on its way, and nothing is seen of an image before its
+record is written, which is last.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from rootless import config, log, paths
+from rootless.errors import ConfigError, ImageError, NotFoundError, RegistryError
+from rootless.image import manifest, reference
+from rootless.image import progress as progress_module
+from rootless.image.manifest import Index
+from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
+from rootless.image.registry import AbsentError, Registry
+from rootless.image.transport import Transport
+from rootless.storage.image_config import ImageConfig
+from rootless.storage.image_record import Image, NewImage
+from rootless.storage.images import ImageStore, MissingLayers
+from rootless.storage.layers import LayerStore, Unpacker
+
+if TYPE_CHECKING:
+    from rootless.image.manifest import Descriptor, Manifest, Platform
+    from rootless.image.reference import Reference
+
+_LAYERS_AT_ONCE = 4
+_JOIN_S = 5.0
+# Another command may remove a layer between our look and our record; more often than this is no accident.
+_ADD_ATTEMPTS = 3
+
+
+def pull(
+    name: str,
+    *,
+    policy: str = "always",
+    platform: str = "",
+    tls_verify: bool | None = None,
+    quiet: bool = False,
+    progress: Progress | None = None,
+) -> Image:
+    """Pull the image ``name`` and return it.
+
+    ``policy``: always, missing (only if there is none), newer (only if the registry has
+    another one; a registry that fails is no error when there is one), never. ``platform``
+    is OS/ARCH[/VARIANT], "" for this machine's. ``tls_verify`` None is what containers.toml
+    says. Raises ImageError, RegistryError, StorageError, NotFoundError.
+    """
+    from rootless.engine import images
+
+    wanted = manifest.parse_platform(platform)
+    local = images.find(name, platform) if policy != "always" else None
+    if local is not None and policy in ("missing", "never"):
+        return local
+    if policy == "never":
+        raise NotFoundError(f"{name}: no such image here, and the policy is never", f"rpod pull {name}")
+    parsed = reference.parse(name)
+    shown = progress or progress_module.choose(quiet=quiet)
+    transport = Transport(_insecure_hosts(parsed, tls_verify))
+    try:
+        if local is not None and (policy != "newer" or _is_current(local, parsed, transport)):
+            return local
+        return _pull_first(parsed, platform, wanted, transport, shown)
+    except RegistryError as error:
+        if local is None:
+            raise
+        log.info(f"{error.message}; the image that is here serves")
+        return local
+    finally:
+        shown.close()
+        transport.close()
+
+
+def _insecure_hosts(parsed: Reference, tls_verify: bool | None) -> frozenset[str]:
+    """Hosts that may do without TLS or a good certificate: configured ones, and with false the one asked."""
+    if tls_verify is True:
+        return frozenset()
+    hosts = {host.lower() for host in config.load().registries.insecure}
+    if paths_ := sorted(host for host in hosts if "/" in host):
+        raise ConfigError(f"registries.insecure: {paths_[0]!r} has a path", "name whole hosts: HOST or HOST:PORT")
+    if tls_verify is False:
+        hosts.update(candidate.domain.lower() for candidate in _remote_candidates(parsed))
+    return frozenset(hosts)
+
+
+def _remote_candidates(parsed: Reference) -> list[Reference]:
+    """What to ask registries for: a short name is never asked from one on localhost."""
+    found = reference.candidates(parsed, config.load().registries.search)
+    return found if parsed.domain else [item for item in found if item.domain != reference.LOCAL_DOMAIN]
+
+
+def _is_current(local: Image, parsed: Reference, transport: Transport) -> bool:
+    """Whether the registry from which ``local`` came still has it under this name."""
+    known = {entry.partition("@")[2] for entry in local.repo_digests}
+    for candidate in _remote_candidates(parsed):
+        if any(entry.startswith(f"{candidate.name}@") for entry in local.repo_digests):
+            return Registry(candidate.domain, transport).current_digest(candidate) in known
+    return False
+
+
+def _pull_first(
+    parsed: Reference, platform: str, wanted: Platform, transport: Transport, progress: Progress
+) -> Image:
+    """Pull from the first candidate's registry that has the image.
+
+    Only one that does not have it sends the search on: a registry that fails or cannot be
+    trusted must not make another one's image of that name run in its place.
+    """
+    failures: list[AbsentError] = []
+    for candidate in _remote_candidates(parsed):
+        progress.message(f"Trying to pull {candidate.stored}...")
+        job = _Pull(candidate, transport, progress)
+        try:
+            found, digests = job.manifest(wanted)
+        except AbsentError as error:
+            failures.append(error)
+        else:
+            return job.run(found, digests, wanted, strict=bool(platform))
+    if not failures:
+        raise RegistryError(
+            f"{parsed}: no registry is named for short names",
+            f'type the full name, such as docker.io/{parsed}, or set registries.search = ["docker.io"]',
+        )
+    if len(failures) == 1:
+        raise failures[0]
+    raise RegistryError(f"{parsed}: " + "; ".join(error.message for error in failures), failures[-1].hint)
+
+
+class _Layer:
+    """One layer of the image: what the registry calls it and what it becomes here."""
+
+    __slots__ = ("chain_id", "descriptor", "diff_id", "parent")
+
+    def __init__(self, descriptor: Descriptor, diff_id: str, chain_id: str, parent: str) -> None:
+        self.descriptor = descriptor
+        self.diff_id = diff_id
+        self.chain_id = chain_id
+        self.parent = parent
+
+
+class _Pull:
+    """One pull of one full reference."""
+
+    def __init__(self, wanted: Reference, transport: Transport, progress: Progress) -> None:
+        self._reference = wanted
+        self._transport = transport
+        self._progress = progress
+        self._registry = Registry(wanted.domain, transport)
+        self._layers = LayerStore(paths.data())
+        self._images = ImageStore(paths.data())
+
+    def run(self, found: Manifest, digests: list[str], platform: Platform, *, strict: bool) -> Image:
+        """Fetch and store what ``manifest`` found; with ``strict`` an image for another platform is an error."""
+        raw_config = self._registry.small_blob(self._reference.path, found.config)
+        layers = self._plan(found, raw_config, platform, strict=strict)
+        self._progress.message(f"Copying config {found.config.digest}")
+        for _ in range(_ADD_ATTEMPTS):
+            self._fetch(layers)
+            self._progress.message("Writing manifest to image destination")
+            new = NewImage(
+                raw_config,
+                found.raw,
+                found.media_type,
+                [layer.chain_id for layer in layers],
+                sum(self._layers.info(layer.chain_id).size_bytes for layer in layers),
+                [f"{self._reference.name}@{digest}" for digest in digests],
+            )
+            try:
+                return self._images.add(new, [self._reference.stored])
+            except MissingLayers as error:
+                lost = error
+        raise lost
+
+    def manifest(self, platform: Platform) -> tuple[Manifest, list[str]]:
+        """The image's manifest, and the digests under which the registry knows it."""
+        found = self._registry.manifest(self._reference)
+        digests = [found.digest]
+        if isinstance(found, Index):
+            chosen = found.choose(platform, str(self._reference))
+            found = self._registry.manifest(self._reference, chosen.digest)
+            if isinstance(found, Index):
+                raise ImageError(f"{self._reference}: its index lists an index as an image")
+            if len(found.raw) != chosen.size:
+                raise ImageError(f"{self._reference}: its manifest has another size than its index says")
+            digests.append(found.digest)
+        return found, digests
+
+    def _plan(self, found: Manifest, raw_config: bytes, platform: Platform, *, strict: bool) -> list[_Layer]:
+        """Pair the manifest's layers with the config's diff ids, base first."""
+        config_ = ImageConfig.parse(raw_config)
+        if len(config_.diff_ids) != len(found.layers):
+            raise ImageError(
+                f"{self._reference}: the manifest has {len(found.layers)} layers, its config {len(config_.diff_ids)}"
+            )
+        offered = manifest.Platform(config_.os, config_.architecture, config_.variant)
+        if (offered.os, offered.architecture) != (platform.os, platform.architecture):
+            text = f"{self._reference} is for {log.printable(str(offered))[:80]}, not for {platform}"
+            if strict:
+                raise ImageError(text, "choose another image or --platform")
+            log.warn(text)
+        chain = manifest.chain_ids(config_.diff_ids)
+        parents = ["", *chain[:-1]]
+        return [_Layer(*parts) for parts in zip(found.layers, config_.diff_ids, chain, parents, strict=True)]
+
+    def _fetch(self, layers: list[_Layer]) -> None:
+        """Copy the layers that are not there, several at once; the first failure ends all of them."""
+        missing = []
+        for layer in layers:
+            there = self._layers.has(layer.chain_id)
+            self._progress.layer(layer.descriptor.digest, 0, layer.descriptor.size, EXISTS if there else WAITING)
+            if not there:
+                missing.append(layer)
+        if not missing:
+            return
+        # The unpacker forks, which must come before threads.
+        with Unpacker(self._layers) as unpacker:
+            _Crew(self._transport, lambda layer: self._copy(unpacker, layer)).run(missing)
+
+    def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
+        descriptor = layer.descriptor
+        done = 0
+        sink = unpacker.begin(
+            layer.chain_id, layer.diff_id, layer.parent, descriptor.media_type, descriptor.digest
+        )
+
+        def write(chunk: bytes) -> None:
+            nonlocal done
+            sink.write(chunk)
+            done += len(chunk)
+            self._progress.layer(descriptor.digest, done, descriptor.size, COPYING)
+
+        try:
+            self._registry.blob(self._reference.path, descriptor, write)
+            self._progress.layer(descriptor.digest, done, descriptor.size, UNPACKING)
+            sink.finish()
+        except BaseException:
+            sink.abort()
+            raise
+        self._progress.layer(descriptor.digest, done, descriptor.size, DONE)
+
+
+class _Crew:
+    """A few threads that copy layers. They are daemons: a thread stuck in the network cannot keep rpod alive."""
+
+    def __init__(self, transport: Transport, copy: Callable[[_Layer], None]) -> None:
+        self._transport = transport
+        self._copy = copy
+        self._results: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run(self, layers: list[_Layer]) -> None:
+        """Copy all ``layers``. Raises the first failure after the others have been stopped."""
+        # Large ones first: the pull ends when the last layer ends.
+        todo = sorted(layers, key=lambda layer: layer.descriptor.size)
+        threads = [
+            threading.Thread(target=self._work, args=(todo,), name=f"layer-{i}", daemon=True)
+            for i in range(min(_LAYERS_AT_ONCE, len(layers)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in layers:
+                failure = self._results.get()
+                if failure is not None:
+                    raise failure
+        except BaseException:
+            self._transport.cancel()
+            for thread in threads:
+                thread.join(_JOIN_S)
+            raise
+
+    def _work(self, todo: list[_Layer]) -> None:
+        while True:
+            try:
+                layer = todo.pop()
+            except IndexError:
+                return
+            try:
+                self._copy(layer)
+            except BaseException as error:  # whatever it is, the main thread raises it
+                self._results.put(error)
+                return
+            self._results.put(None)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable

@@ -1,0 +1,66 @@
+"""``rm``: a container and everything of it, in an order that a crash cannot turn into a half."""
+
+from __future__ import annotations
+
+import os
+
+from rootless import paths
+from rootless.engine import reconcile, stop
+from rootless.errors import StateError, StorageError
+from rootless.kernel import files, userns
+from rootless.state.containers import Container, Containers
+from rootless.storage.volumes import VolumeStore
+
+
+def remove(container: Container, *, force: bool, volumes: bool, timeout_s: int | None) -> None:
+    """Remove a container; a running one only with ``force``. ``volumes`` takes its anonymous ones along."""
+    if container.is_alive():
+        if not force:
+            raise StateError(
+                f"container {container.name} is {container.state().status}: it cannot be removed",
+                f"rpod stop {container.name}, or rpod rm -f {container.name}",
+            )
+        container.record.auto_remove = True  # nobody restarts what is being removed
+        stop.stop(container, 0 if timeout_s is None else timeout_s, keep_record=True)
+    delete(container, volumes=volumes or container.record.auto_remove)
+
+
+def delete(container: Container, *, volumes: bool) -> None:
+    """Remove a container that does not run. First the record, which makes it nameless garbage to any reader."""
+    record = container.record
+    reconcile.release(container)
+    Containers().forget(container)
+    try:
+        _remove_directory(container)
+    finally:
+        files.remove_tree(container.run_directory)
+    if volumes:
+        _remove_volumes(container)
+    if record.cidfile:
+        _remove_cidfile(record.cidfile, container.id)
+
+
+def _remove_directory(container: Container) -> None:
+    try:
+        files.remove_tree(container.directory)
+    except PermissionError:
+        userns.remove_tree_inside(container.directory)
+    except OSError as error:
+        raise StorageError(f"{container.directory} cannot be removed: {error.strerror}") from error
+
+
+def _remove_volumes(container: Container) -> None:
+    store = VolumeStore(paths.data())
+    used = {str(m["name"]) for other in Containers().all() for m in other.record.mounts}
+    for mount in container.record.mounts:
+        if mount["anonymous"] and mount["name"] not in used:
+            store.remove(str(mount["name"]))
+
+
+def _remove_cidfile(path: str, ident: str) -> None:
+    """Remove the --cidfile if it still holds this container's id."""
+    try:
+        if files.read_file(path, 128).decode() == ident:
+            os.unlink(path)
+    except (OSError, UnicodeDecodeError):
+        pass

@@ -1,0 +1,11 @@
+"""``rename``: give a container another name."""
+
+from __future__ import annotations
+
+from rootless.state.containers import Container, Containers
+
+
+def rename(container: Container, name: str) -> None:
+    """Rename. ConflictError if the name is taken, UsageError if it cannot be one."""
+    with container.lock():
+        Containers().rename(container, name)

@@ -1,0 +1,198 @@
+"""``start``: a container's record and spec become a launch plan, and the launch."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rootless import config, paths
+from rootless.engine import client, reconcile
+from rootless.errors import StateError, StorageError, os_reason
+from rootless.kernel import fastjson, files, userns
+from rootless.kernel.userns import Extent, IdMap
+from rootless.network import driver as networks
+from rootless.network import names
+from rootless.network.ports import PortMapping
+from rootless.runtime import launch
+from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
+from rootless.spec import Spec
+from rootless.state.containers import Container, Containers
+from rootless.state.record import ContainerRecord, RunRecord
+from rootless.storage import drivers
+from rootless.storage.layers import LayerStore
+
+_CLEANUP = "from rootless.__main__ import main; main()"
+_SINGLE_ID_SAID = "single-id-said"
+
+
+def start(
+    container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool
+) -> int:
+    """Start a container that does not run; with ``attach`` stay with it and return its exit code."""
+    alive = take_alive(container)
+    if alive is None:
+        if container.state().running and not attach:
+            return 0  # as Podman: starting what runs is no error
+        raise StateError(f"container {container.name} is already running", f"rpod attach {container.name}")
+    if not attach:
+        launch_container(container, alive)
+        return 0
+    return client.run_attached(
+        container,
+        lambda fd: launch_container(container, alive, client_fd=fd),
+        stdin=interactive and container.record.open_stdin,
+        detach_keys=detach_keys,
+        sig_proxy=sig_proxy,
+    )
+
+
+def take_alive(container: Container) -> files.Lock | None:
+    """The lock that says that the container is being started; None if it runs."""
+    os.makedirs(container.run_directory, mode=0o700, exist_ok=True)
+    return files.Lock.acquire(container.alive_path, wait=False)
+
+
+def launch_container(
+    container: Container, alive: files.Lock, *, client_fd: int = -1, preserve_fds: int = 0, restarts: int = 0
+) -> launch.Launched:
+    """Start the program of ``container``, whose alive lock is given away to its monitor."""
+    try:
+        reconcile.clear_last_run(container)
+        plan = _plan(container)
+        plan.alive_fd = alive.fd
+        plan.client_fd = client_fd
+        plan.preserve_fds = preserve_fds
+
+        def record(run: RunRecord) -> None:
+            run.restarts = restarts
+            container.save_run(run)
+
+        return launch.launch(plan, record)
+    finally:
+        alive.release()
+
+
+def read_spec(container: Container) -> Spec:
+    """The container's config.json."""
+    path = f"{container.directory}/config.json"
+    try:
+        return Spec.from_json(files.read_json(path))
+    except (OSError, fastjson.JSONError) as error:
+        raise StorageError(f"{path} cannot be read: {error}", f"rpod rm {container.name}, and create it anew") from error
+
+
+def _plan(container: Container) -> LaunchPlan:
+    record = container.record
+    spec = read_spec(container)
+    settings = config.load()
+    plan = LaunchPlan(container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container))
+    ranges = userns.read_ranges()
+    plan.maps = None if "user" in record.join else id_map(record, ranges)
+    if plan.maps is not None and plan.maps.single:
+        _say_single_id()
+    plan.joins = _join_pids(record)
+    plan.network = _network(record, settings.network.mtu)
+    plan.user, plan.groups = record.user, record.groups
+    plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
+    plan.copy_up = _empty_volumes(record)
+    plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
+    plan.cgroup_parent, plan.cgroup_manager = record.cgroup_parent, settings.engine.cgroup_manager
+    plan.optional_limits = frozenset(("pids",)) if spec.resources.pids == settings.containers.pids_limit else frozenset()
+    plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
+    _write_names(container, record, plan)
+    return plan
+
+
+def root_plan(record: ContainerRecord, directory: str) -> drivers.RootPlan:
+    """How the container's root is put together."""
+    store = LayerStore(paths.data())
+    layers = [store.path(chain_id) for chain_id in record.layers]
+    uids = gids = ""
+    if record.uid_map:
+        stored = userns.default_map(userns.read_ranges())
+        uids = drivers.shift_triples(_extents(record.uid_map), stored.uids)
+        gids = drivers.shift_triples(_extents(record.gid_map), stored.gids)
+    return drivers.RootPlan(record.driver, layers, directory, uids, gids)
+
+
+def _extents(stored: list[list[int]]) -> list[Extent]:
+    return [Extent(*extent) for extent in stored]
+
+
+def id_map(record: ContainerRecord, ranges: userns.Ranges) -> IdMap:
+    """The container's id map; the default one is made of the ranges as they are now."""
+    if record.uid_map:
+        return IdMap(_extents(record.uid_map), _extents(record.gid_map))
+    return userns.default_map(ranges)
+
+
+def _say_single_id() -> None:
+    """Without subordinate ids everything is one id: said once, not at every start."""
+    from rootless import log
+
+    path = f"{paths.cache()}/{_SINGLE_ID_SAID}"
+    if not os.path.exists(path):
+        log.warn(f"no subordinate ids: containers see only your own id ({userns.HINT_RANGES})")
+        files.make_private(paths.cache())
+        files.write_atomic(path, b"", sync=False)
+
+
+def _join_pids(record: ContainerRecord) -> dict[str, int]:
+    """The processes whose namespaces are joined; each must run."""
+    store = Containers()
+    pids = {}
+    for kind, ident in record.join.items():
+        other = store.resolve(ident)
+        run = other.run_record()
+        if run is None or not other.state().running:
+            raise StateError(
+                f"container {other.name}, whose {kind} namespace is joined, is not running", f"rpod start {other.name}"
+            )
+        pids[kind] = run.pid
+    return pids
+
+
+def _network(record: ContainerRecord, mtu: int) -> NetworkPlan | None:
+    """The driver for a network namespace of the container's own."""
+    if record.network.partition(":")[0] in ("host", "container", "ns"):
+        return None
+    driver = networks.get(record.network)
+    ports = [PortMapping.from_json(port) for port in record.ports]
+    return NetworkPlan(driver, ports, mtu, record.network_options)
+
+
+def _log(container: Container) -> LogPlan:
+    record = container.record
+    return LogPlan(record.log_driver, container.log_path, record.log_size_max, record.log_files_max)
+
+
+def _empty_volumes(record: ContainerRecord) -> list[str]:
+    """Volumes that are still empty are filled from the image at their first use."""
+    found = []
+    for mount in record.mounts:
+        if mount["type"] == "volume" and "nocopy" not in str(mount["options"]):
+            try:
+                empty = not os.listdir(str(mount["source"]))
+            except OSError as error:
+                raise StorageError(f"volume {mount['name']}: {os_reason(error)}") from error
+            if empty:
+                found.append(str(mount["destination"]))
+    return found
+
+
+def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
+    """hosts, resolv.conf and hostname, in place: they are bound into the container by inode."""
+    if "network" in record.join:
+        return
+    own = [name for name in (record.hostname, record.name) if name]
+    resolver = plan.network.driver.resolver() if plan.network else []
+    addresses = plan.network.driver.addresses(plan.network.options) if plan.network else names.Addresses()
+    texts = {
+        "hosts": names.hosts(own, addresses, record.add_host),
+        "resolv.conf": names.resolv_conf(resolver, record.dns, record.dns_search, record.dns_option),
+        "hostname": f"{record.hostname}\n",
+    }
+    for name, text in texts.items():
+        fd = os.open(f"{container.directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        os.write(fd, text.encode())
+        os.close(fd)

@@ -1,0 +1,108 @@
+"""``stop``, ``kill`` and ``restart``: signals to a program that cannot be mistaken for another."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from rootless.engine import values
+from rootless.errors import RpodError, StateError
+from rootless.kernel import files, process
+from rootless.runtime import cgroup
+from rootless.state.containers import Container, not_running
+
+_SIGKILL = 9
+_END_WAIT_S = 10.0
+
+
+def stop(container: Container, timeout_s: int | None, *, keep_record: bool = False) -> None:
+    """Send the stop signal, after ``timeout_s`` seconds SIGKILL, and wait for the end.
+
+    Stopping what does not run is no error. ``keep_record``: the caller removes it anyway.
+    """
+    record = container.record
+    timeout = record.stop_timeout_s if timeout_s is None else timeout_s
+    if not keep_record:
+        mark_stopped(container)
+    try:
+        pidfd = container.init_pidfd()
+    except StateError:
+        wait_end(container)
+        return
+    try:
+        run = container.run_record()
+        if run is not None and container.state().status == "paused":
+            cgroup.freeze(run.cgroup, False)
+        if timeout > 0:
+            process.send(pidfd, record.stop_signal)
+        if timeout <= 0 or not process.wait_gone(pidfd, timeout):
+            process.send(pidfd, _SIGKILL)
+    finally:
+        os.close(pidfd)
+    wait_end(container)
+
+
+def mark_stopped(container: Container) -> None:
+    """Write down that the user wants it stopped, so that no restart policy starts it again."""
+    run = container.run_record()
+    if run is not None and not run.stopped_by_user:
+        run.stopped_by_user = True
+        container.save_run(run)
+
+
+def wait_end(container: Container) -> None:
+    """Wait until the monitor has recorded the end and let go of the lock.
+
+    A monitor that hangs is killed: its death frees the lock and takes the program along.
+    """
+    lock = _take_with_patience(container)
+    if lock is None:
+        run = container.run_record()
+        if run is None:
+            return
+        process.kill(run.monitor_pid, process.start_ticks(run.monitor_pid))
+        lock = _take_with_patience(container)
+        if lock is None:
+            raise RpodError(f"container {container.name} does not end", "rpod ps -a; ps -ef | grep rpod-monitor")
+    lock.release()
+
+
+def _take_with_patience(container: Container) -> files.Lock | None:
+    deadline = time.monotonic() + _END_WAIT_S
+    delay = 0.001
+    while True:
+        try:
+            lock = files.Lock.acquire(container.alive_path, wait=False)
+        except FileNotFoundError:
+            return files.Lock("", -1)  # removed meanwhile
+        if lock is not None or time.monotonic() > deadline:
+            return lock
+        select.select([], [], [], delay)
+        delay = min(delay * 1.5, 0.02)
+
+
+def kill(container: Container, signal: str) -> None:
+    """Send any signal to the program."""
+    number = values.signal_number(signal)
+    if not container.is_alive():
+        raise not_running(container)
+    pidfd = container.init_pidfd()
+    try:
+        if not process.send(pidfd, number):
+            raise not_running(container)
+        if number == _SIGKILL:
+            mark_stopped(container)
+    finally:
+        os.close(pidfd)
+
+
+def restart(container: Container, timeout_s: int | None) -> None:
+    """Stop if it runs, then start."""
+    from rootless.engine import start
+
+    stop(container, timeout_s)
+    alive = start.take_alive(container)
+    if alive is None:
+        raise StateError(f"container {container.name} was started by somebody else meanwhile")
+    start.launch_container(container, alive)

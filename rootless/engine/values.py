@@ -1,0 +1,114 @@
+"""Values as people type them: sizes, signals, numbers, KEY=VALUE lists."""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from rootless.errors import UsageError, os_reason
+from rootless.kernel import files
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def size(text: str, option: str) -> int:
+    """``64m`` -> bytes. Units b k m g t, also as kb, mb, kib …, powers of 1024."""
+    number = text.strip().lower()
+    digits = number.rstrip("bikmgt")
+    unit = number[len(digits) :].removesuffix("ib").removesuffix("b") or ""
+    try:
+        value = float(digits)
+        if value < 0 or value != value or value > 1 << 62:
+            raise ValueError
+        return int(value * _UNITS[unit])
+    except (ValueError, KeyError):
+        raise UsageError(f"{option}: {text!r} is not a size", "a number with b, k, m, g or t") from None
+
+
+def integer(text: str, option: str, *, low: int, high: int = 1 << 62) -> int:
+    """A decimal number between ``low`` and ``high``."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise UsageError(f"{option}: {text!r} is not a number from {low} on")
+    return value
+
+
+def signal_number(text: str) -> int:
+    """``TERM``, ``SIGTERM``, ``15``, ``RTMIN+3`` -> the number of a signal."""
+    name = text.upper().removeprefix("SIG")
+    number = 0
+    if name.isdecimal():
+        number = int(name)
+    elif name.startswith(("RTMIN", "RTMAX")):
+        base = int(_signal.SIGRTMIN if name.startswith("RTMIN") else _signal.SIGRTMAX)
+        offset = name[5:]
+        if not offset or offset.lstrip("+-").isdecimal():
+            number = base + int(offset or 0)
+    elif name.isalnum():
+        value = getattr(_signal, f"SIG{name}", None)
+        number = int(value) if value is not None else 0
+    if not 1 <= number <= 64:
+        raise UsageError(f"{text!r} is no signal", "TERM, SIGTERM or 15")
+    return number
+
+
+def pairs(items: list[str], option: str) -> dict[str, str]:
+    """``KEY=VALUE`` items -> a dict; a key without ``=`` has the empty value."""
+    result = {}
+    for item in items:
+        key, _, value = item.partition("=")
+        if not key:
+            raise UsageError(f"{option}: {item!r} has no name before '='")
+        result[key] = value
+    return result
+
+
+def lines(path: str, option: str) -> list[str]:
+    """The lines of an --env-file or --label-file, without comments and empty ones."""
+    try:
+        data = files.read_file(path, 16 << 20)
+    except OSError as error:
+        raise UsageError(f"{option}: {os_reason(error)}") from error
+    found = []
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        stripped = line.strip(" \t")
+        if stripped and not stripped.startswith("#"):
+            found.append(line.lstrip(" \t"))
+    return found
+
+
+def environment(image: list[str], env_files: list[str], items: list[str], *, host: bool) -> list[str]:
+    """The program's environment: the image's, the host's if asked for, files, then -e; a bare NAME copies ours."""
+    result: dict[str, str] = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    for entry in image:
+        name, equals, value = entry.partition("=")
+        if name and equals:
+            result[name] = value
+    if host:
+        result.update({k: v for k, v in os.environ.items() if k not in ("HOME", "PATH", "HOSTNAME")})
+    typed = [line for path in env_files for line in lines(path, "--env-file")] + items
+    for entry in typed:
+        name, equals, value = entry.partition("=")
+        if not name or "\0" in entry:
+            raise UsageError(f"--env: {entry!r} has no name before '='")
+        if name.endswith("*") and not equals:
+            result.update({k: v for k, v in os.environ.items() if k.startswith(name[:-1])})
+        elif equals:
+            result[name] = value
+        elif name in os.environ:
+            result[name] = os.environ[name]
+        else:
+            result.pop(name, None)
+    return [f"{name}={value}" for name, value in result.items()]
+
+
+def restart_policy(text: str) -> tuple[str, int]:
+    """``no``, ``always``, ``unless-stopped``, ``on-failure[:N]`` -> (policy, N or 0 for no bound)."""
+    name, colon, count = text.partition(":")
+    name = {"": "no", "never": "no"}.get(name, name)
+    if name not in ("no", "always", "unless-stopped", "on-failure") or (colon and name != "on-failure"):
+        raise UsageError(f"--restart {text}: unknown policy", "no, on-failure[:N], always or unless-stopped")
+    return name, integer(count, "--restart", low=1) if colon else 0

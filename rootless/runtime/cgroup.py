@@ -1,0 +1,273 @@
+"""cgroup v2 for one container: where it lives, what limits it, how it is removed.
+
+With systemd, a transient scope with delegation is asked for over the user's bus, and holds
+two leaves: ``monitor`` and ``container`` (only leaves may hold processes, cgroup-v2.rst
+"No Internal Process Constraint"). Without it, a child is made where the caller was
+delegated one. Without either the container runs in the caller's cgroup, and any limit
+that was asked for is an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from rootless.errors import LimitError, os_reason
+from rootless.kernel import files, spawn
+from rootless.spec import Resources
+
+MOUNT = "/sys/fs/cgroup"
+_SCOPE_WAIT_S = 5.0
+_CONTROLLER_OF = {
+    "memory": "memory",
+    "memory_swap": "memory",
+    "cpu_quota_us": "cpu",
+    "cpu_shares": "cpu",
+    "cpuset_cpus": "cpuset",
+    "pids": "pids",
+}
+_OPTION_OF = {
+    "memory": "--memory",
+    "memory_swap": "--memory-swap",
+    "cpu_quota_us": "--cpus",
+    "cpu_shares": "--cpu-shares",
+    "cpuset_cpus": "--cpuset-cpus",
+    "pids": "--pids-limit",
+}
+HINT_DELEGATE = (
+    "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' "
+    "| sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload, then log in anew"
+)
+
+
+def unified() -> bool:
+    """Whether the machine shows a pure cgroup v2 hierarchy."""
+    return os.path.exists(f"{MOUNT}/cgroup.controllers")
+
+
+def own_path() -> str:
+    """The directory of this process's cgroup, "" without cgroup v2."""
+    if not unified():
+        return ""
+    for line in files.read_file("/proc/self/cgroup").decode().splitlines():
+        if line.startswith("0::"):
+            return MOUNT + line[3:].rstrip("/")
+    return ""
+
+
+def controllers(path: str) -> list[str]:
+    """The controllers that are delegated to the cgroup directory ``path``."""
+    try:
+        return files.read_file(f"{path}/cgroup.controllers").decode().split()
+    except OSError:
+        return []
+
+
+def has_systemd() -> bool:
+    """Whether the user's systemd can be asked over its bus."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return os.path.exists(f"{runtime}/systemd/private") and os.path.exists(f"{runtime}/bus")
+
+
+def manager(wanted: str) -> str:
+    """Which manager serves: systemd, cgroupfs or none; ``wanted`` may be "auto"."""
+    if wanted != "auto":
+        return wanted
+    if not unified():
+        return "none"
+    if has_systemd() and spawn.which("busctl"):
+        return "systemd"
+    return "cgroupfs" if os.access(f"{own_path()}/cgroup.procs", os.W_OK) else "none"
+
+
+def wanted_limits(resources: Resources) -> list[str]:
+    """The limits that are set, by the name of their Resources field."""
+    return [name for name in _CONTROLLER_OF if getattr(resources, name) not in (None, "")]
+
+
+class Cgroup:
+    """The directory of a container's cgroup, made and limited; "" where there is none."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def add(self, pid: int) -> None:
+        """Move a process into it."""
+        if self.path:
+            files.write_plain(f"{self.path}/cgroup.procs", str(pid))
+
+
+def create(ident: str, resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> Cgroup:
+    """Make the cgroup of container ``ident`` and set its limits.
+
+    ``optional`` names limits (defaults, not the user's wish) that are left out where their
+    controller is missing. Raises LimitError, with nothing left behind.
+    """
+    chosen = manager(wanted_manager)
+    if chosen == "none":
+        _refuse_limits(resources, optional, [])
+        return Cgroup("")
+    if chosen == "systemd":
+        base, leaf = _systemd_scope(ident, parent), "container"
+    else:
+        base, leaf = _delegated_parent(resources, optional, parent), f"rpod-{ident}"
+    limits = _possible(resources, optional, controllers(base))
+    _enable(base, {_CONTROLLER_OF[name] for name in limits})
+    path = f"{base}/{leaf}"
+    try:
+        os.mkdir(path, 0o755)
+        for name in limits:
+            _set_limit(path, name, resources)
+    except OSError as error:
+        remove(path)
+        raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
+    return Cgroup(path)
+
+
+def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:
+    _refuse_limits(resources, optional, available)
+    return [name for name in wanted_limits(resources) if _CONTROLLER_OF[name] in available]
+
+
+def _refuse_limits(resources: Resources, optional: frozenset[str], available: list[str]) -> None:
+    for name in wanted_limits(resources):
+        controller = _CONTROLLER_OF[name]
+        if controller not in available and name not in optional:
+            raise LimitError(
+                f"{_OPTION_OF[name]} needs the cgroup controller {controller!r}, which is not delegated to this user",
+                HINT_DELEGATE,
+            )
+
+
+def _delegated_parent(resources: Resources, optional: frozenset[str], parent: str) -> str:
+    """The cgroup to make the container's in: the caller's, or its parent when that one must stay free of processes."""
+    own = own_path()
+    if parent:
+        base = f"{own}/{parent.strip('/')}" if not parent.startswith("/") else MOUNT + parent
+        try:
+            os.makedirs(base, exist_ok=True)
+        except OSError as error:
+            raise LimitError(f"--cgroup-parent {parent}: {os_reason(error)}") from error
+        return base
+    outer = os.path.dirname(own)
+    limited = [name for name in wanted_limits(resources) if name not in optional]
+    if limited and outer.startswith(MOUNT) and os.access(f"{outer}/cgroup.procs", os.W_OK):
+        return outer
+    return own
+
+
+def _enable(base: str, wanted: set[str]) -> None:
+    if not wanted:
+        return
+    try:
+        have = files.read_file(f"{base}/cgroup.subtree_control").decode().split()
+        missing = sorted(wanted - set(have))
+        if missing:
+            files.write_plain(f"{base}/cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise LimitError(
+                f"the cgroup {base} holds processes, so the kernel lets it limit no children",
+                "start rpod under: systemd-run --user --scope -p Delegate=yes",
+            ) from error
+        raise LimitError(f"cgroup controllers cannot be enabled: {os_reason(error)}", HINT_DELEGATE) from error
+
+
+def _set_limit(path: str, name: str, resources: Resources) -> None:
+    if name == "memory":
+        files.write_plain(f"{path}/memory.max", _or_max(resources.memory))
+    elif name == "memory_swap":
+        swap = resources.memory_swap or 0
+        files.write_plain(f"{path}/memory.swap.max", "max" if swap < 0 else str(max(0, swap - (resources.memory or 0))))
+    elif name == "cpu_quota_us":
+        files.write_plain(f"{path}/cpu.max", f"{_or_max(resources.cpu_quota_us)} {resources.cpu_period_us or 100000}")
+    elif name == "cpu_shares":
+        # The conversion that runc and crun use from cgroup v1's 2..262144 to v2's 1..10000.
+        files.write_plain(f"{path}/cpu.weight", str(1 + ((resources.cpu_shares or 2) - 2) * 9999 // 262142))
+    elif name == "cpuset_cpus":
+        files.write_plain(f"{path}/cpuset.cpus", resources.cpuset_cpus)
+    elif name == "pids":
+        files.write_plain(f"{path}/pids.max", _or_max(resources.pids))
+
+
+def _or_max(value: int | None) -> str:
+    return "max" if value is None or value < 0 else str(value)
+
+
+def _systemd_scope(ident: str, parent: str) -> str:
+    """Ask systemd for a scope around this process; returns its directory after moving to its monitor leaf."""
+    busctl = spawn.which("busctl")
+    if busctl is None:
+        raise LimitError("busctl is not installed, so systemd cannot be asked for a scope", "install systemd")
+    name = f"rpod-{ident}.scope"
+    properties = [
+        *("Description", "s", f"rpod container {ident[:12]}"),
+        *("PIDs", "au", "1", str(os.getpid())),
+        *("Delegate", "b", "true"),
+        *("CollectMode", "s", "inactive-or-failed"),
+    ]
+    count = 4
+    if parent:
+        properties += ["Slice", "s", parent]
+        count += 1
+    manager_ = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+    call = [busctl, "--user", "call", *manager_, "StartTransientUnit", "ssa(sv)a(sa(sv))"]
+    result = spawn.run([*call, name, "fail", str(count), *properties, "0"])
+    if result.code:
+        raise LimitError(f"systemd refused a scope: {result.text[:200]}", "systemctl --user status")
+    deadline = time.monotonic() + _SCOPE_WAIT_S
+    while not own_path().endswith(name):
+        if time.monotonic() > deadline:
+            raise LimitError(f"systemd did not start {name} in {_SCOPE_WAIT_S:.0f} s", "systemctl --user status")
+        time.sleep(0.002)
+    base = own_path()
+    os.makedirs(f"{base}/monitor", exist_ok=True)
+    files.write_plain(f"{base}/monitor/cgroup.procs", str(os.getpid()))
+    return base
+
+
+def kill(path: str) -> None:
+    """Kill everything in a cgroup (cgroup.kill, Linux 5.14; else one by one)."""
+    try:
+        files.write_plain(f"{path}/cgroup.kill", "1")
+    except FileNotFoundError:
+        try:
+            pids = files.read_file(f"{path}/cgroup.procs").split()
+        except OSError:
+            return
+        for pid in pids:
+            os.kill(int(pid), 9)
+    except OSError:
+        pass  # it went away in between
+
+
+def remove(path: str) -> None:
+    """Remove a container's cgroup with the ones made below it; what is still busy is killed first."""
+    if not path:
+        return
+    for _ in range(50):
+        try:
+            _remove_tree(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            kill(path)
+            time.sleep(0.01)
+
+
+def _remove_tree(path: str) -> None:
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            _remove_tree(entry.path)
+    os.rmdir(path)
+
+
+def freeze(path: str, frozen: bool) -> None:
+    """Freeze or thaw a cgroup. Raises LimitError where there is none."""
+    if not path:
+        raise LimitError("this container has no cgroup of its own, so it cannot be frozen", "rpod doctor")
+    files.write_plain(f"{path}/cgroup.freeze", "1" if frozen else "0")

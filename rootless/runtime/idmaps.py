@@ -1,0 +1,184 @@
+"""``--userns`` and ``--uidmap``: which ids a container sees, as extents over the host's.
+
+The kernel's rules (user_namespaces(7)): no overlap on either side, at most 340 lines, and
+only the user's own id and subordinate ids may be shown.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import LaunchError, UsageError
+from rootless.kernel.userns import HINT_RANGES, MAX_ID, Extent, IdMap, Ranges, default_map
+
+_MAX_EXTENTS = 340
+_AUTO_SIZE = 4096
+
+
+def parse_mode(text: str) -> tuple[str, dict[str, str]]:
+    """``keep-id:uid=5,gid=6`` -> ("keep-id", {"uid": "5", "gid": "6"}); unknown ones are UsageErrors."""
+    mode, _, rest = text.partition(":")
+    if mode in ("", "private"):
+        mode = "host"
+    if mode in ("container", "ns"):
+        return mode, {"target": rest}
+    known = {"host": (), "nomap": (), "keep-id": ("uid", "gid", "size"), "auto": ("size", "uidmapping", "gidmapping")}
+    if mode not in known:
+        raise UsageError(f"--userns {text}: unknown mode", "host, keep-id, nomap, auto or container:NAME")
+    options: dict[str, str] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or key not in known[mode]:
+            raise UsageError(f"--userns {text}: {item!r} is not an option of {mode}")
+        options[key] = value
+    return mode, options
+
+
+def parse_id(text: str, what: str) -> int:
+    """A user or group id: 0 to 4294967294, decimal."""
+    if not text.isascii() or not text.isdecimal() or int(text) > MAX_ID:
+        raise UsageError(f"{what}: {text!r} is not an id (0 to {MAX_ID})")
+    return int(text)
+
+
+def _flatten(ranges: list[tuple[int, int]]) -> list[Extent]:
+    """Subordinate ids numbered from 0 on."""
+    extents = []
+    position = 0
+    for start, size in ranges:
+        extents.append(Extent(position, start, size))
+        position += size
+    return extents
+
+
+def _slice(extents: list[Extent], first: int, count: int, inside: int) -> list[Extent]:
+    """``count`` ids from number ``first`` of ``extents`` on, shown from ``inside`` on."""
+    result = []
+    for extent in extents:
+        low, high = max(extent.inside, first), min(extent.inside + extent.size, first + count)
+        if low < high:
+            result.append(Extent(inside + low - first, extent.outside + low - extent.inside, high - low))
+    return result
+
+
+def _total(extents: list[Extent]) -> int:
+    return sum(extent.size for extent in extents)
+
+
+def keep_id(own: int, shown: int, ranges: list[tuple[int, int]], size: int | None) -> list[Extent]:
+    """The user's id ``own`` shown as ``shown``; subordinate ids fill the numbers around it."""
+    sub = _flatten(ranges)
+    if shown and _total(sub) < shown:
+        raise LaunchError(f"keep-id needs {shown} subordinate ids and there are {_total(sub)}", HINT_RANGES)
+    rest = _total(sub) - shown
+    if size is not None:
+        rest = min(rest, max(0, size - shown - 1))
+    return [*_slice(sub, 0, shown, 0), Extent(shown, own, 1), *_slice(sub, shown, rest, shown + 1)]
+
+
+def _keep_id_map(options: dict[str, str], ranges: Ranges) -> IdMap:
+    uid = parse_id(options.get("uid", str(os.geteuid())), "keep-id uid")
+    gid = parse_id(options.get("gid", str(os.getegid())), "keep-id gid")
+    size = parse_id(options["size"], "keep-id size") if "size" in options else None
+    return IdMap(keep_id(os.geteuid(), uid, ranges.uids, size), keep_id(os.getegid(), gid, ranges.gids, size))
+
+
+def _nomap(ranges: Ranges) -> IdMap:
+    if not ranges.uids or not ranges.gids:
+        raise LaunchError("--userns nomap needs subordinate ids, and this user has none", HINT_RANGES)
+    return IdMap(_flatten(ranges.uids), _flatten(ranges.gids))
+
+
+def _auto(options: dict[str, str], ranges: Ranges, taken: list[list[list[int]]]) -> IdMap:
+    """A stretch of subordinate ids that no other container has (``taken``: their uid maps)."""
+    size = parse_id(options.get("size", str(_AUTO_SIZE)), "auto size")
+    uids, gids = _flatten(ranges.uids), _flatten(ranges.gids)
+    used = {outside for extents in taken for _, outside, _ in extents}
+    first = 0
+    while first + size <= min(_total(uids), _total(gids)):
+        stretch = _slice(uids, first, size, 0)
+        if not any(e.outside <= start < e.outside + e.size for e in stretch for start in used):
+            return IdMap(
+                _extra(stretch, options.get("uidmapping", ""), ranges, uids=True),
+                _extra(_slice(gids, first, size, 0), options.get("gidmapping", ""), ranges, uids=False),
+            )
+        first += size
+    raise LaunchError(
+        f"no {size} subordinate ids are free for --userns auto ({_total(uids)} in all)",
+        "rpod rm the containers that hold some, give size=N, or ask for more: " + HINT_RANGES,
+    )
+
+
+def _extra(extents: list[Extent], mapping: str, ranges: Ranges, *, uids: bool) -> list[Extent]:
+    """The extents with one ``CONTAINER:HOST:SIZE`` of the user's laid over them."""
+    if not mapping:
+        return extents
+    over = explicit([mapping], ranges, uids=uids)
+    kept = [e for e in extents if all(e.inside + e.size <= o.inside or o.inside + o.size <= e.inside for o in over)]
+    if len(kept) != len(extents):
+        raise UsageError(f"auto mapping {mapping} overlaps the ids that are given out anyway")
+    return kept + over
+
+
+def explicit(mappings: list[str], ranges: Ranges, *, uids: bool) -> list[Extent]:
+    """``--uidmap CONTAINER:FROM:SIZE``: FROM counts in the default map (0 = the user), ``@FROM`` on the host."""
+    option = "--uidmap" if uids else "--gidmap"
+    base = default_map(ranges)
+    stored = base.uids if uids else base.gids
+    result: list[Extent] = []
+    for text in mappings:
+        fields = text.split(":")
+        if len(fields) == 2:
+            fields.append("1")
+        if len(fields) != 3:
+            raise UsageError(f"{option} {text}: it is CONTAINER_ID:FROM_ID:SIZE")
+        inside, size = parse_id(fields[0], option), parse_id(fields[2], option)
+        host = fields[1].startswith("@")
+        first = parse_id(fields[1].removeprefix("@"), option)
+        if size < 1 or inside + size - 1 > MAX_ID:
+            raise UsageError(f"{option} {text}: the size is out of range")
+        found = _host_slice(stored, first, size, inside) if host else _slice(stored, first, size, inside)
+        if _total(found) != size:
+            raise UsageError(f"{option} {text}: {size} ids from {fields[1]} on are not all yours", "rpod doctor")
+        result += found
+    return check(result, option)
+
+
+def _host_slice(stored: list[Extent], first: int, size: int, inside: int) -> list[Extent]:
+    result = []
+    for extent in stored:
+        low, high = max(extent.outside, first), min(extent.outside + extent.size, first + size)
+        if low < high:
+            result.append(Extent(inside + low - first, low, high - low))
+    return result
+
+
+def check(extents: list[Extent], option: str) -> list[Extent]:
+    """Refuse what the kernel would refuse with a bare EINVAL: overlaps, too many lines."""
+    if len(extents) > _MAX_EXTENTS:
+        raise UsageError(f"{option}: {len(extents)} extents, the kernel takes {_MAX_EXTENTS}")
+    for side in ("inside", "outside"):
+        ordered = sorted(extents, key=lambda e: int(getattr(e, side)))
+        for one, other in zip(ordered, ordered[1:], strict=False):
+            if getattr(one, side) + one.size > getattr(other, side):
+                raise UsageError(f"{option}: {one} and {other} overlap")
+    return extents
+
+
+def choose(
+    mode: str, uidmap: list[str], gidmap: list[str], ranges: Ranges, taken: list[list[list[int]]]
+) -> IdMap | None:
+    """The map of a new container's user namespace; None stands for the default map, made anew at each start."""
+    name, options = parse_mode(mode)
+    if uidmap or gidmap:
+        if name != "host":
+            raise UsageError(f"--uidmap and --gidmap do not go together with --userns {mode}")
+        uids = explicit(uidmap or gidmap, ranges, uids=True)
+        return IdMap(uids, explicit(gidmap or uidmap, ranges, uids=False))
+    if name == "keep-id":
+        return _keep_id_map(options, ranges)
+    if name == "nomap":
+        return _nomap(ranges)
+    if name == "auto":
+        return _auto(options, ranges, taken)
+    return None

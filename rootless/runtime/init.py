@@ -1,0 +1,259 @@
+"""The container's first process, from its birth in new namespaces to exec.
+
+Runs in a child of the launcher as root of the container's user namespace. The order of the
+steps is the story; after the root was changed nothing is imported any more, because the
+module search would then run code of the image.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import sys
+
+from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
+from rootless.kernel import files, syscalls, userns
+from rootless.runtime import messages, mounts, security, terminal, users
+from rootless.spec import Spec
+from rootless.storage import drivers, volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.runtime.plan import LaunchPlan
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_FIRST_FREE_FD = 3
+
+
+class Program:
+    """What the last exec needs and must be had before the root changes: the sealed static init, the BPF filter."""
+
+    __slots__ = ("fd", "filter")
+
+    def __init__(self, fd: int, filter_: bytes) -> None:
+        self.fd = fd
+        self.filter = filter_
+
+
+def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
+    """Set the container up and exec its program; never returns."""
+    try:
+        if channel.receive().kind != "mapped":
+            os._exit(1)
+        userns.become_root()
+        _set_up(plan, channel, streams)
+        channel.send("ready")
+        if channel.receive().kind != "go":
+            os._exit(1)
+        os.set_inheritable(channel.fileno(), False)
+        run_program(plan.spec, channel.fileno(), program, init=plan.init)
+    except RpodError as error:
+        channel.send("error", **messages.error_values(error))
+    except OSError as error:
+        channel.send("error", message=f"the container cannot be set up: {os_reason(error)}", hint="", code=125)
+    except BaseException as error:
+        channel.send("error", message=f"the container cannot be set up: {error!r}", hint="", code=125)
+    os._exit(1)
+
+
+def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
+    spec = plan.spec
+    os.setsid()
+    syscalls.new_session_keyring()
+    if "cgroup" in spec.namespaces and not spec.namespaces["cgroup"]:
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+    if plan.network is not None:
+        plan.network.driver.configure_inside()
+    syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+    root = _mount_root(plan)
+    _fill_volumes(plan, root)
+    for mount in spec.mounts:
+        mounts.perform(mount, root)
+    _make_devices(spec, root)
+    user = users.look_up(root, plan.user, plan.groups)
+    take_user(spec, user)
+    if spec.process.terminal:
+        master, slave = terminal.make_terminal(root)
+        os.fchown(slave, user.uid, -1)
+        terminal.place_console(root, slave)
+        channel.send("tty", fd=master)
+        os.close(master)
+        streams.inside = [slave, slave, slave]
+    _make_workdir(root, spec, user)
+    _protect(spec, root)
+    mounts.pivot(root)
+    forget_modules()
+    _configure_kernel(spec)
+    if spec.root_readonly:
+        mounts.make_root_readonly()
+    terminal.use_streams(streams.inside, user.uid, terminal=spec.process.terminal)
+    syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
+
+
+def _mount_root(plan: LaunchPlan) -> mounts.Root:
+    """Mount the image's layers, or wait until the launcher's fuse-overlayfs has."""
+    merged = plan.root.merged
+    if plan.root.driver == drivers.OVERLAY:
+        try:
+            drivers.mount_overlay(plan.root)
+        except OSError as error:
+            raise LaunchError(
+                f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
+            ) from error
+    else:
+        drivers.wait_for_mount(merged, os.stat(f"{plan.root.directory}/diff").st_dev)
+    return mounts.Root(merged)
+
+
+def _fill_volumes(plan: LaunchPlan, root: mounts.Root) -> None:
+    """Copy what the image has at a new volume's place into the volume."""
+    sources = {mount.destination: mount.source for mount in plan.spec.mounts if mount.type == "bind"}
+    for destination in plan.copy_up:
+        try:
+            image_fd = root.open(destination, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        volume_fd = os.open(sources[destination], os.O_RDONLY | os.O_DIRECTORY)
+        volumes.copy_up(image_fd, volume_fd)
+        os.close(image_fd)
+        os.close(volume_fd)
+
+
+def _make_devices(spec: Spec, root: mounts.Root) -> None:
+    for name, major, minor in _DEVICES:
+        mounts.device(root, f"/dev/{name}", f"/dev/{name}", "c", major, minor)
+    for device in spec.devices:
+        mounts.device(root, device.source, device.path, device.type, device.major, device.minor)
+    dev = root.open("/dev", os.O_RDONLY | os.O_DIRECTORY, links=False)
+    for name, target in _LINKS:
+        try:
+            os.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            pass
+    os.close(dev)
+
+
+def take_user(spec: Spec, user: users.User) -> None:
+    """The looked-up user becomes the process's; a user other than root has no capabilities."""
+    process = spec.process
+    process.uid, process.gid, process.groups = user.uid, user.gid, user.groups
+    if user.uid != 0 and not process.ambient:
+        # A program of another user than root starts without capabilities; the bounding set stays.
+        process.effective, process.permitted = [], []
+    if not any(entry.startswith("HOME=") for entry in process.env):
+        process.env.append(f"HOME={user.home}")
+
+
+def _make_workdir(root: mounts.Root, spec: Spec, user: users.User) -> None:
+    """Make a missing working directory, as Podman and Docker do, inside the root only."""
+    try:
+        fd = root.open(spec.process.cwd)
+    except FileNotFoundError:
+        fd = root.make(spec.process.cwd, directory=True)
+        os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
+    if not mounts.is_directory(fd):
+        raise LaunchError(f"the working directory {spec.process.cwd} is not a directory")
+    os.close(fd)
+
+
+def _protect(spec: Spec, root: mounts.Root) -> None:
+    for name, value in spec.sysctl.items():
+        _write_sysctl(root, name, value)
+    for path in spec.readonly_paths:
+        mounts.make_readonly(root, path)
+    for path in spec.masked_paths:
+        mounts.mask(root, path)
+
+
+def _write_sysctl(root: mounts.Root, name: str, value: str) -> None:
+    try:
+        fd = root.open(f"/proc/sys/{name.replace('.', '/')}", os.O_WRONLY, links=False)
+        os.write(fd, value.encode())
+        os.close(fd)
+    except OSError as error:
+        raise LaunchError(f"--sysctl {name}={value}: {os_reason(error)}") from error
+
+
+def forget_modules() -> None:
+    """From here on an import fails instead of reading the image's files."""
+    sys.path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+
+
+def _configure_kernel(spec: Spec) -> None:
+    if spec.hostname and "uts" in spec.namespaces and not spec.namespaces["uts"]:
+        security.set_hostname(spec.hostname)
+    security.apply_rlimits(spec.process.rlimits)
+    if spec.process.oom_score_adj is not None:
+        files.write_plain("/proc/self/oom_score_adj", str(spec.process.oom_score_adj))
+
+
+def run_program(
+    spec: Spec, error_fd: int, program: Program, *, init: bool, die_with_parent: bool = True
+) -> None:
+    """Drop every privilege and exec the program through the static init; never returns."""
+    process = spec.process
+    os.umask(process.umask)
+    security.drop_privileges(process, program.filter)
+    if die_with_parent:
+        # A death of the monitor must not leave a program that nobody watches.
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
+    _enter_workdir(process.cwd)
+    environment = dict(entry.partition("=")[::2] for entry in process.env)
+    path = find_program(process.args[0], environment.get("PATH", ""))
+    for number in range(1, 32):
+        if number not in (9, 19):
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    mode = "init" if init else "exec"
+    os.execve(program.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
+
+
+def _enter_workdir(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise LaunchError(f"the working directory {path} cannot be entered: {os_reason(error)}") from error
+    # CVE-2024-21626: a working directory reached through a leaked descriptor lies outside the root.
+    if not os.getcwd().startswith("/"):
+        raise LaunchError(f"the working directory {path} is outside the container")
+
+
+def find_program(name: str, search: str) -> str:
+    """The path of a program by the container's PATH. Exit codes 127 and 126 as a shell has them."""
+    if "/" in name:
+        return name
+    denied = False
+    for folder in search.split(":"):
+        path = f"{folder or '.'}/{name}"
+        try:
+            if os.access(path, os.X_OK, effective_ids=True) and not os.path.isdir(path):
+                return path
+            denied = denied or os.path.isfile(path)
+        except OSError:
+            continue
+    if denied:
+        raise NotExecutableError(f"{name}: permission denied")
+    raise ProgramNotFoundError(
+        f"executable file {name!r} not found in $PATH of the container", "is the command spelled right, and in the image?"
+    )
+
+
+def explain_exec(name: str, errno: int) -> RpodError:
+    """The error of an execve that failed."""
+    reason = os.strerror(errno).lower()
+    if errno in (2, 20):
+        return ProgramNotFoundError(f"{name}: {reason}", "a script's first line may name a program that is missing")
+    if errno == 8:
+        return NotExecutableError(f"{name}: exec format error", "it is no program for this machine, or lacks its #! line")
+    return NotExecutableError(f"{name}: {reason}")
+
+

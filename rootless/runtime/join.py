@@ -1,0 +1,159 @@
+"""A second program in a running container: the way of ``exec``, a smaller launcher.
+
+A child joins the container's namespaces at once through init's pidfd, and clones the
+program's process there as a child of the command. That process is not dumpable until its
+exec: nothing inside can trace it or reach the engine through its /proc entries.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import LaunchError, RpodError, os_reason
+from rootless.kernel import files, spawn, syscalls, userns
+from rootless.runtime import init, launch, messages, mounts, security, terminal, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.spec import Spec
+
+_CLONE_PARENT = 0x8000
+_FLAGS = {
+    "mount": syscalls.CLONE_NEWNS,
+    "pid": syscalls.CLONE_NEWPID,
+    "network": syscalls.CLONE_NEWNET,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "uts": syscalls.CLONE_NEWUTS,
+    "user": syscalls.CLONE_NEWUSER,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+
+
+class JoinPlan:
+    """One exec: the program as a spec, whose namespaces it joins, and what it is to the caller."""
+
+    __slots__ = ("cgroup", "die_with_caller", "groups", "init_pidfd", "namespaces", "preserve_fds", "spec", "user")
+
+    def __init__(self, spec: Spec, init_pidfd: int, namespaces: list[str]) -> None:
+        self.spec = spec
+        self.init_pidfd = init_pidfd
+        self.namespaces = namespaces  # the types that are not the host's
+        self.user = ""
+        self.groups: list[str] = []
+        self.cgroup = ""
+        self.preserve_fds = 0
+        self.die_with_caller = True
+
+
+def enter(init_pidfd: int, namespaces: list[str]) -> None:
+    """Join the namespaces of a process, for this process and (pid) its children."""
+    syscalls.setns(init_pidfd, sum(_FLAGS[kind] for kind in namespaces))
+
+
+def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
+    """Join, clone the real process with our parent as its parent, tell its pid, and end."""
+    try:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        if plan.cgroup:
+            files.write_plain(f"{plan.cgroup}/cgroup.procs", str(os.getpid()))
+        enter(plan.init_pidfd, plan.namespaces)
+        pid = syscalls.clone(_CLONE_PARENT)
+        if pid == 0:
+            os.close(report_fd)
+            body()
+            os._exit(1)
+        os.write(report_fd, str(pid).encode())
+    except OSError as error:
+        os.write(report_fd, f"!{os_reason(error)}".encode())
+    finally:
+        os._exit(0)
+
+
+def start_inside(plan: JoinPlan, body: Callable[[], None]) -> int:
+    """Run ``body`` in a new process inside the container; returns its pid, a child of ours."""
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.close(read_end)
+        _child(plan, body, write_end)
+    os.close(write_end)
+    answer = os.read(read_end, 4096).decode()
+    os.close(read_end)
+    os.waitpid(middle, 0)
+    if not answer.isdigit():
+        raise LaunchError(f"the container cannot be entered: {answer.lstrip('!') or 'the process that tried was killed'}")
+    return int(answer)
+
+
+class Joined:
+    """A program that was started: its pid, and the terminal's master (-1 without one)."""
+
+    __slots__ = ("master", "pid")
+
+    def __init__(self, pid: int, master: int) -> None:
+        self.pid = pid
+        self.master = master
+
+
+def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
+    """Start the program of ``plan`` inside. Returns when it has been exec'ed; raises what went wrong."""
+    ours, theirs = messages.pair()
+    program = launch.prepare_program(plan.spec)
+
+    def body() -> None:
+        ours.close()
+        for fd in streams.outside:
+            if fd >= 0:
+                os.close(fd)
+        _be_program(plan, theirs, streams, program)
+
+    pid = start_inside(plan, body)
+    theirs.close()
+    os.close(program.fd)
+    streams.close_inside()
+    master = -1
+    try:
+        while (message := ours.receive()).kind:
+            if message.kind == "errno":
+                number = message.values["errno"]
+                assert isinstance(number, int)
+                raise init.explain_exec(plan.spec.process.args[0], number)
+            master = message.fd
+    except RpodError:
+        spawn.wait(pid)
+        raise
+    ours.close()
+    return Joined(pid, master)
+
+
+def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Streams, program: init.Program) -> None:
+    process = plan.spec.process
+    try:
+        init.forget_modules()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        os.setsid()
+        syscalls.new_session_keyring()
+        userns.become_root()
+        root = mounts.Root("/")
+        user = users.look_up(root, plan.user, plan.groups)
+        init.take_user(plan.spec, user)
+        if process.terminal:
+            master, slave = terminal.make_terminal(root)
+            channel.send("tty", fd=master)
+            os.close(master)
+            streams.inside = [slave, slave, slave]
+        security.apply_rlimits(process.rlimits)
+        terminal.use_streams(streams.inside, user.uid, terminal=process.terminal)
+        syscalls.close_on_exec_from(3 + plan.preserve_fds)
+        init.run_program(
+            plan.spec, channel.fileno(), program, init=False, die_with_parent=plan.die_with_caller
+        )
+    except RpodError as error:
+        channel.send("error", **messages.error_values(error))
+    except OSError as error:
+        channel.send("error", message=f"the program cannot be started: {os_reason(error)}", hint="", code=125)
+    except BaseException as error:
+        channel.send("error", message=f"the program cannot be started: {error!r}", hint="", code=125)
+    os._exit(1)

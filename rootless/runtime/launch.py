@@ -1,0 +1,379 @@
+"""The launcher: from a plan to a running program under its monitor.
+
+``launch`` forks it out of the command. It starts init in new namespaces, gives it ids, a
+cgroup and a network, and becomes the monitor by execve: children and descriptors stay. Until then an
+error undoes what was made, in reverse order, and travels to the command as a report.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+import rootless
+from rootless import paths
+from rootless.errors import LaunchError, RpodError, os_reason
+from rootless.kernel import fastjson, process, spawn, syscalls, userns
+from rootless.runtime import cgroup, init, messages
+from rootless.runtime.terminal import Streams
+from rootless.state.record import RunRecord
+from rootless.storage import drivers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.kernel.userns import IdMap
+    from rootless.network.driver import Started
+    from rootless.runtime.plan import LaunchPlan
+    from rootless.spec import Spec
+
+_CLONE_PARENT = 0x8000
+_HELPERS = os.path.dirname(rootless.__file__) + "/_bin"
+_BACKLOG = 16
+
+
+def helper(name: str) -> str:
+    """The path of one of rpod's static programs. LaunchError if the installation lacks it."""
+    path = f"{_HELPERS}/{name}"
+    if not os.access(path, os.X_OK):
+        raise LaunchError(f"{path} is missing: rpod's C helpers were not built", "pip install --force-reinstall rpod")
+    return path
+
+
+def seal_program() -> int:
+    """A sealed copy of the static init in memory: what /proc/self/exe shows can harm nobody (CVE-2019-5736)."""
+    source = os.open(helper("rpod-init"), os.O_RDONLY)
+    try:
+        fd = os.memfd_create("rpod-init", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        size = os.fstat(source).st_size
+        sent = 0
+        while sent < size:
+            sent += os.sendfile(fd, source, sent, size - sent)
+    finally:
+        os.close(source)
+    import fcntl
+
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+def prepare_program(spec: Spec) -> init.Program:
+    """What the exec of ``spec``'s program needs from outside the container."""
+    from rootless.runtime import seccomp
+
+    return init.Program(seal_program(), seccomp.program_for(spec.seccomp) if spec.seccomp else b"")
+
+
+class Launched:
+    """A successful launch, as the command sees it: the monitor's pid and the program's."""
+
+    __slots__ = ("monitor_pid", "pid")
+
+    def __init__(self, monitor_pid: int, pid: int) -> None:
+        self.monitor_pid = monitor_pid
+        self.pid = pid
+
+
+def launch(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Launched:
+    """Start the container of ``plan``; returns when its program runs.
+
+    ``record`` is called in the launcher before the program starts, with what is then true.
+    The launcher owns ``plan.alive_fd`` and ``plan.client_fd`` from here on. Raises the
+    launcher's RpodError; nothing is left of the attempt then.
+    """
+    report_in, report_out = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(report_in)
+        _Launcher(plan, record, report_out).main()
+        os._exit(125)
+    os.close(report_out)
+    with os.fdopen(report_in, "rb") as pipe:
+        data = pipe.read()
+    if not data:
+        os.waitpid(pid, 0)
+        raise LaunchError("the launcher was killed", "look at dmesg, or try again")
+    answer = fastjson.loads(data)
+    assert isinstance(answer, dict)
+    if "message" in answer:
+        os.waitpid(pid, 0)
+        messages.raise_reported(answer)
+    return Launched(pid, int(answer["pid"]))
+
+
+class _Launcher:
+    """The process between the command and the monitor."""
+
+    def __init__(self, plan: LaunchPlan, record: Callable[[RunRecord], None], report_fd: int) -> None:
+        self.plan = plan
+        self.record = record
+        self.report_fd = report_fd
+        self.undo: list[Callable[[], object]] = []
+        self.helpers: list[int] = []
+        self.held: list[int] = []
+        self.cgroup = cgroup.Cgroup("")
+        self.init_pid = 0
+        self.streams = Streams([], [])
+
+    def main(self) -> None:
+        """Launch, or report why not."""
+        try:
+            self._launch()
+            return
+        except RpodError as error:
+            report = messages.error_values(error)
+        except OSError as error:
+            report = {"message": f"the container cannot be started: {os_reason(error)}", "hint": "", "code": 125}
+        except BaseException as error:
+            report = {"message": f"the container cannot be started: {error!r}", "hint": "", "code": 125}
+        for step in reversed(self.undo):
+            try:
+                step()
+            except (OSError, RpodError):
+                continue  # the other steps must still be undone
+        self._report(report)
+
+    def _report(self, report: dict[str, object]) -> None:
+        try:
+            os.write(self.report_fd, fastjson.dumps(report).encode())
+        except OSError:
+            pass  # the command was killed; the container goes on, or is gone already
+        os.close(self.report_fd)
+
+    def _launch(self) -> None:
+        plan = self.plan
+        self._leave_the_caller()
+        program = prepare_program(plan.spec)
+        self.cgroup = cgroup.create(
+            plan.ident,
+            plan.spec.resources,
+            parent=plan.cgroup_parent,
+            wanted_manager=plan.cgroup_manager,
+            optional=plan.optional_limits,
+        )
+        self.undo.append(lambda: cgroup.remove(self.cgroup.path))
+        self.streams = Streams.terminal() if plan.spec.process.terminal else Streams.pipes(stdin=plan.open_stdin)
+        channel = self._start_init(program)
+        if plan.maps is not None:
+            userns.write_maps(self.init_pid, plan.maps)
+        self.cgroup.add(self.init_pid)
+        network = self._start_network()
+        channel.send("mapped")
+        if plan.root.driver == drivers.FUSE:
+            self._start_fuse()
+        self._await_ready(channel)
+        self.streams.close_inside()
+        if network is not None:
+            network.finish()
+        listener = self._listen()
+        self._write_record()
+        channel.send("go")
+        self._await_exec(channel)
+        self._report({"pid": self.init_pid})
+        self._become_monitor(listener)
+
+    def _leave_the_caller(self) -> None:
+        os.setsid()
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        # What the caller leaked must reach neither the program nor its monitor.
+        syscalls.close_on_exec_from(3 + self.plan.preserve_fds)
+
+    def _start_init(self, program: init.Program) -> messages.Channel:
+        ours, theirs = messages.pair()
+        plan = self.plan
+        if plan.joins or any(plan.spec.namespaces.values()):
+            self.init_pid = self._clone_joined(ours, theirs, program)
+        else:
+            self.init_pid = syscalls.clone(plan.flags())
+            if self.init_pid == 0:
+                self._be_init(ours, theirs, program)
+        self.undo.append(self._kill_init)
+        theirs.close()
+        os.close(program.fd)
+        return ours
+
+    def _be_init(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> None:
+        ours.close()
+        for fd in self.streams.outside:
+            if fd >= 0:
+                os.close(fd)
+        init.main(self.plan, theirs, self.streams, program)
+
+    def _clone_joined(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> int:
+        """Clone init out of a child that joined the namespaces of other processes.
+
+        The user namespace comes first: only there does this user hold the right to join the others.
+        CLONE_PARENT makes init the launcher's child all the same.
+        """
+        read_end, write_end = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            try:
+                os.close(read_end)
+                self._join()
+                pid = syscalls.clone(self.plan.flags() | _CLONE_PARENT)
+                if pid == 0:
+                    os.close(write_end)
+                    self._be_init(ours, theirs, program)
+                os.write(write_end, str(pid).encode())
+            except OSError as error:
+                os.write(write_end, f"!{os_reason(error)}".encode())
+            finally:
+                os._exit(0)
+        os.close(write_end)
+        answer = os.read(read_end, 4096).decode()
+        os.close(read_end)
+        os.waitpid(middle, 0)
+        if not answer.isdigit():
+            raise LaunchError(f"a namespace cannot be joined: {answer.lstrip('!') or 'the child died'}")
+        return int(answer)
+
+    def _join(self) -> None:
+        flags = {
+            "user": syscalls.CLONE_NEWUSER,
+            "network": syscalls.CLONE_NEWNET,
+            "ipc": syscalls.CLONE_NEWIPC,
+            "uts": syscalls.CLONE_NEWUTS,
+            "pid": syscalls.CLONE_NEWPID,
+            "cgroup": syscalls.CLONE_NEWCGROUP,
+        }
+        files_ = {"network": "net"}
+        targets = [
+            (kind, os.open(path or f"/proc/{self.plan.joins[kind]}/ns/{files_.get(kind, kind)}", os.O_RDONLY))
+            for kind in flags
+            if (path := self.plan.spec.namespaces.get(kind, "")) or kind in self.plan.joins
+        ]
+        for kind, fd in targets:
+            syscalls.setns(fd, flags[kind])
+            os.close(fd)
+
+    def _kill_init(self) -> None:
+        try:
+            os.kill(self.init_pid, 9)
+            os.waitpid(self.init_pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+    def _start_network(self) -> Started | None:
+        network = self.plan.network
+        if network is None:
+            return None
+        started = network.driver.start(
+            self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options
+        )
+        self.helpers += started.helpers
+        self.held += started.held
+        self.undo.append(started.stop)
+        return started
+
+    def _start_fuse(self) -> None:
+        """Start fuse-overlayfs in init's user and mount namespaces, outside its pid namespace."""
+        argv = drivers.fuse_argv(self.plan.root)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                pidfd = os.pidfd_open(self.init_pid)
+                syscalls.setns(pidfd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+                userns.become_root()
+                null = os.open("/dev/null", os.O_RDWR)
+                for fd in (0, 1, 2):
+                    os.dup2(null, fd)
+                os.execve(argv[0], argv, spawn.clean_environment())
+            finally:
+                os._exit(127)
+        self.helpers.append(pid)
+        self.undo.append(lambda: _kill_and_reap(pid))
+
+    def _await_ready(self, channel: messages.Channel) -> None:
+        while True:
+            message = channel.receive()
+            if message.kind == "tty":
+                self.streams.master = message.fd
+            elif message.kind == "ready":
+                return
+            else:
+                raise LaunchError(f"the container's init ended early ({messages.exit_status(self.init_pid)})")
+
+    def _listen(self) -> _socket.socket:
+        """The attach socket. Its path may be longer than sun_path's 107 bytes: bind relative to a descriptor."""
+        folder, name = os.path.split(self.plan.attach_path)
+        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        listener.bind(f"/proc/self/fd/{directory}/{name}")
+        listener.listen(_BACKLOG)
+        os.close(directory)
+        return listener
+
+    def _write_record(self) -> None:
+        import time
+
+        network = self.plan.network
+        self.record(
+            RunRecord(
+                boot_id=paths.boot_id(),
+                pid=self.init_pid,
+                start_ticks=process.start_ticks(self.init_pid),
+                monitor_pid=os.getpid(),
+                started_ns=time.time_ns(),
+                cgroup=self.cgroup.path,
+                helpers=self.helpers,
+                ports=[port.to_json() for port in network.ports] if network else [],
+            )
+        )
+
+    def _await_exec(self, channel: messages.Channel) -> None:
+        """End of file means that execve closed the socket: the program runs."""
+        message = channel.receive()
+        if message.kind == "errno":
+            number = message.values["errno"]
+            assert isinstance(number, int)
+            raise init.explain_exec(self.plan.spec.process.args[0], number)
+
+    def _become_monitor(self, listener: _socket.socket) -> None:
+        plan = self.plan
+        argv = [helper("rpod-monitor"), "--pid", str(self.init_pid), "--listen", str(listener.fileno())]
+        kept = [listener.fileno(), plan.alive_fd, *self.held]
+        for option, fd in self._stream_options():
+            argv += [option, str(fd)]
+            kept.append(fd)
+        for pid in self.helpers:
+            argv += ["--helper", str(pid)]
+        for fd in self.held:
+            argv += ["--hold", str(fd)]
+        log = plan.log
+        argv += ["--lock", str(plan.alive_fd), "--exit-file", plan.exit_path, "--log-format", log.format]
+        if log.format != "none":
+            argv += ["--log", log.path, "--log-max-size", str(log.size_max), "--log-max-files", str(log.files_max)]
+        if self.cgroup.path:
+            argv += ["--cgroup", self.cgroup.path]
+        if plan.timeout_s:
+            argv += ["--timeout", str(plan.timeout_s)]
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        os.chdir("/")
+        os.execve(argv[0], [*argv, "--", *plan.cleanup_argv], dict(os.environ))
+
+    def _stream_options(self) -> list[tuple[str, int]]:
+        options: list[tuple[str, int]] = []
+        if self.streams.master >= 0:
+            options.append(("--tty", self.streams.master))
+        else:
+            options += zip(("--stdin", "--stdout", "--stderr"), self.streams.outside, strict=True)
+        options.append(("--client", self.plan.client_fd))
+        return [(option, fd) for option, fd in options if fd >= 0]
+
+
+def _kill_and_reap(pid: int) -> None:
+    try:
+        os.kill(pid, 15)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass

@@ -1,0 +1,106 @@
+"""What launcher and init say to each other, one JSON message a packet, over one socket pair.
+
+==============  =========  ==================================================================
+from            kind       meaning
+==============  =========  ==================================================================
+launcher        mapped     the id maps are written and the cgroup is joined: set up
+init            tty        carries the master of the container's pseudo-terminal (a descriptor)
+init            ready      everything is set up; only exec is left
+launcher        go         the network is ready: exec
+init            error      a step failed: message, hint, code
+static init     (number)   execve failed with this errno
+(end of file)              the program runs
+==============  =========  ==================================================================
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from rootless.errors import LaunchError, RpodError
+from rootless.kernel import fastjson
+
+MAX_BYTES = 65536
+_INT = 4
+
+
+class Channel:
+    """One end of the pair."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._sock.fileno()
+
+    def send(self, kind: str, fd: int = -1, **values: object) -> None:
+        """Send a message, with a descriptor if one is given."""
+        data = fastjson.dumps({"kind": kind, **values}).encode()
+        ancillary = []
+        if fd >= 0:
+            ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(_INT, "little"))]
+        try:
+            self._sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
+        except OSError as error:
+            raise LaunchError("the other side of the launch is gone") from error
+
+    def receive(self) -> Message:
+        """The next message; kind "" at the end of file. Raises LaunchError for an ``error`` message."""
+        data, ancillary, _, _ = self._sock.recvmsg(MAX_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
+        fds = [cmsg for level, type_, cmsg in ancillary if type_ == _socket.SCM_RIGHTS]
+        fd = int.from_bytes(fds[0][:_INT], "little") if fds else -1
+        if not data:
+            return Message("", {}, fd)
+        if data.strip().isdigit():
+            return Message("errno", {"errno": int(data)}, fd)
+        values = fastjson.loads(data)
+        assert isinstance(values, dict)
+        kind = str(values.pop("kind"))
+        if kind == "error":
+            raise _remote_error(values)
+        return Message(kind, values, fd)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._sock.close()
+
+
+class Message:
+    """What was received; ``fd`` is -1 where none came along."""
+
+    __slots__ = ("fd", "kind", "values")
+
+    def __init__(self, kind: str, values: dict[str, object], fd: int) -> None:
+        self.kind = kind
+        self.values = values
+        self.fd = fd
+
+
+def pair() -> tuple[Channel, Channel]:
+    """Two connected ends, for launcher and init."""
+    first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    return Channel(first), Channel(second)
+
+
+def error_values(error: RpodError) -> dict[str, object]:
+    """An error as a message or report carries it."""
+    return {"message": error.message, "hint": error.hint, "code": error.code}
+
+
+def _remote_error(values: dict[str, object]) -> RpodError:
+    code = values.get("code")
+    return LaunchError(str(values["message"]), str(values["hint"]), code if isinstance(code, int) else 125)
+
+
+def raise_reported(values: dict[str, object]) -> None:
+    """Raise the error that another process reported with ``error_values``."""
+    raise _remote_error(values)
+
+
+def exit_status(pid: int) -> int:
+    """Wait for a child that failed to launch."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

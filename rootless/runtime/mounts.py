@@ -1,0 +1,257 @@
+"""A container's mounts: options become attributes, targets are found safely, mounts are put there.
+
+Every mount is made detached (fsmount, open_tree), gets its attributes while nobody can see
+it, and is moved onto a descriptor that openat2 found inside the container's root. No path
+is resolved twice, so a link that another container swaps meanwhile leads nowhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from rootless.errors import LaunchError, UnsupportedError, os_reason
+from rootless.kernel import syscalls as sc
+from rootless.spec import Mount
+
+_ATTRIBUTES = {  # option -> (bits to set, bits to clear)
+    "ro": (sc.MOUNT_ATTR_RDONLY, 0),
+    "rw": (0, sc.MOUNT_ATTR_RDONLY),
+    "nosuid": (sc.MOUNT_ATTR_NOSUID, 0),
+    "suid": (0, sc.MOUNT_ATTR_NOSUID),
+    "nodev": (sc.MOUNT_ATTR_NODEV, 0),
+    "dev": (0, sc.MOUNT_ATTR_NODEV),
+    "noexec": (sc.MOUNT_ATTR_NOEXEC, 0),
+    "exec": (0, sc.MOUNT_ATTR_NOEXEC),
+    "noatime": (sc.MOUNT_ATTR_NOATIME, sc.MOUNT_ATTR_ATIME_MASK),
+    "strictatime": (sc.MOUNT_ATTR_STRICTATIME, sc.MOUNT_ATTR_ATIME_MASK),
+    "relatime": (0, sc.MOUNT_ATTR_ATIME_MASK),
+    "nodiratime": (sc.MOUNT_ATTR_NODIRATIME, 0),
+}
+_PROPAGATION = {
+    "private": sc.MS_PRIVATE,
+    "slave": sc.MS_SLAVE,
+    "shared": sc.MS_SHARED,
+    "unbindable": sc.MS_UNBINDABLE,
+}
+_IGNORED = frozenset(("bind", "rbind", "defaults"))
+
+
+class Options:
+    """Mount options, sorted by who acts on them: attributes, propagation, the file system, rpod."""
+
+    __slots__ = ("clear", "copy_up", "data", "propagation", "propagation_recursive", "recursive", "set")
+
+    def __init__(self, options: list[str]) -> None:
+        self.set = 0
+        self.clear = 0
+        self.propagation = 0
+        self.propagation_recursive = False
+        self.recursive = "rbind" in options
+        self.copy_up = False
+        self.data: list[tuple[str, str]] = []
+        for option in options:
+            self._take(option)
+
+    def _take(self, option: str) -> None:
+        if option in _ATTRIBUTES:
+            bits, cleared = _ATTRIBUTES[option]
+            self.set = self.set & ~cleared | bits
+            self.clear = self.clear & ~bits | cleared
+        elif option in _PROPAGATION:
+            self.propagation = _PROPAGATION[option]
+        elif option[:1] == "r" and option[1:] in _PROPAGATION:
+            self.propagation = _PROPAGATION[option[1:]]
+            self.propagation_recursive = True
+        elif option == "tmpcopyup":
+            self.copy_up = True
+        elif option not in _IGNORED:
+            key, _, value = option.partition("=")
+            self.data.append((key, value))
+
+
+class Root:
+    """The container's root while it is being built, seen through one descriptor."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
+
+    def open(self, path: str, flags: int = os.O_PATH, *, links: bool = True) -> int:
+        """A descriptor of ``path`` inside the root; a link can never lead out of it."""
+        resolve = sc.RESOLVE_IN_ROOT | (0 if links else sc.RESOLVE_NO_SYMLINKS)
+        return sc.openat2(self.fd, path.lstrip("/") or ".", flags, resolve)
+
+    def make(self, path: str, *, directory: bool, mode: int = 0o755) -> int:
+        """The same, after making what is missing: directories on the way, then a directory or empty file."""
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        fd = self.open("/")
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            so_far = "/".join(parts[: index + 1])
+            try:
+                following = self.open(so_far)
+            except FileNotFoundError:
+                self._create(fd, part, directory=directory or not last, mode=mode if last else 0o755)
+                following = self.open(so_far)
+            os.close(fd)
+            fd = following
+        return fd
+
+    @staticmethod
+    def _create(parent: int, name: str, *, directory: bool, mode: int) -> None:
+        if name == "..":
+            raise LaunchError("a mount's target goes up through a directory that does not exist")
+        try:
+            if directory:
+                os.mkdir(name, mode, dir_fd=parent)
+            else:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=parent))
+        except FileExistsError:
+            raise LaunchError(f"the mount target {name!r} is a link that leads nowhere") from None
+
+
+def is_directory(fd: int) -> bool:
+    """Whether a descriptor is a directory's."""
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
+
+
+def bind(source: int, options: Options) -> int:
+    """A detached copy of the mount or file at descriptor ``source``, with its attributes set."""
+    tree = sc.open_tree(source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if options.recursive else 0))
+    # A bind keeps what locked flags of the source demand; only what was asked for changes.
+    _set_attributes(tree, options, recursive=options.recursive)
+    return tree
+
+
+def _set_attributes(tree: int, options: Options, *, recursive: bool) -> None:
+    propagation = options.propagation or sc.MS_PRIVATE
+    if options.set or options.clear:
+        clear = options.clear & ~sc.MOUNT_ATTR_RDONLY  # a bind starts writable unless the source is locked
+        try:
+            sc.mount_setattr(tree, options.set, clear, recursive=recursive)
+        except OSError as error:
+            if error.errno != errno.EPERM:
+                raise
+            raise LaunchError("the source's file system does not allow these mount options to this user") from error
+    sc.mount_setattr(tree, 0, propagation=propagation, recursive=recursive or options.propagation_recursive)
+
+
+def place(tree: int, target: int) -> None:
+    """Put a detached mount onto the descriptor ``target``; both are closed."""
+    try:
+        sc.move_mount(tree, target)
+    finally:
+        os.close(tree)
+        os.close(target)
+
+
+def new(fstype: str, options: Options) -> int:
+    """A detached mount of a new file system of ``fstype``."""
+    return sc.fsmount(fstype, options.data, options.set)
+
+
+def bind_host(path: str, root: Root, target: str, options: list[str]) -> None:
+    """Bind a host path into the container, making the target like the source."""
+    source = os.open(path, os.O_PATH)
+    try:
+        tree = bind(source, Options(options))
+        place(tree, root.make(target, directory=is_directory(source)))
+    finally:
+        os.close(source)
+
+
+def perform(mount: Mount, root: Root) -> None:
+    """Do one mount of the spec; volumes' copy-up and the special places are init's business."""
+    try:
+        options = Options(mount.options)
+        if mount.type == "bind":
+            bind_host(mount.source, root, mount.destination, mount.options)
+        elif mount.type in ("tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup2"):
+            # The runtime's own places must be plain directories: a link at /proc or /sys in an image is an attack.
+            special = mount.type != "tmpfs"
+            target = root.make(mount.destination, directory=True)
+            if special:
+                os.close(target)
+                target = root.open(mount.destination, links=False)
+            tree = new(mount.type, options)
+            if options.copy_up:
+                copy_up(target, tree)
+            place(tree, target)
+        else:
+            raise UnsupportedError(f"a mount of type {mount.type!r} at {mount.destination} is not there yet")
+    except OSError as error:
+        raise LaunchError(
+            f"cannot mount {mount.source or mount.type} at {mount.destination}: {os_reason(error)}"
+        ) from error
+
+
+def copy_up(target: int, tree: int) -> None:
+    """Fill a fresh tmpfs with what the image has at its place."""
+    from rootless.storage import volumes
+
+    source = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=target)
+    destination = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
+    try:
+        volumes.copy_up(source, destination)
+    finally:
+        os.close(source)
+        os.close(destination)
+
+
+def mask(root: Root, path: str) -> None:
+    """Hide ``path``: an empty read-only tmpfs over a directory, /dev/null over a file. Missing is fine."""
+    try:
+        target = root.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if is_directory(target):
+        tree = sc.fsmount("tmpfs", [("size", "0"), ("nr_inodes", "1")], sc.MOUNT_ATTR_RDONLY)
+    else:
+        null = root.open("/dev/null")
+        tree = sc.open_tree(null, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
+        os.close(null)
+    place(tree, target)
+
+
+def make_readonly(root: Root, path: str) -> None:
+    """Make ``path`` and what is mounted below it read-only. Missing is fine."""
+    try:
+        target = root.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    tree = sc.open_tree(target, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE)
+    sc.mount_setattr(tree, sc.MOUNT_ATTR_RDONLY, recursive=True)
+    place(tree, target)
+
+
+def make_root_readonly() -> None:
+    """Make the mount at / read-only, not what is mounted below it. After ``pivot``."""
+    fd = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    sc.mount_setattr(fd, sc.MOUNT_ATTR_RDONLY)
+    os.close(fd)
+
+
+def device(root: Root, source: str, target: str, kind: str, major: int, minor: int) -> None:
+    """Show a host's device node at ``target``, after checking that it is the device it should be."""
+    fd = os.open(source, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        info = os.fstat(fd)
+        is_kind = stat.S_ISBLK(info.st_mode) if kind == "b" else stat.S_ISCHR(info.st_mode)
+        if not is_kind or (os.major(info.st_rdev), os.minor(info.st_rdev)) != (major, minor):
+            raise LaunchError(f"{source} on the host is not the device {kind} {major}:{minor}")
+        tree = sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
+        place(tree, root.make(target, directory=False))
+    finally:
+        os.close(fd)
+
+
+def pivot(root: Root) -> None:
+    """Make ``root`` the root of this mount namespace; the host's tree is gone afterwards."""
+    os.fchdir(root.fd)
+    sc.pivot_root(".", ".")
+    # The old root now lies over the new one; what is detached below it takes its mounts along.
+    sc.umount(".", sc.MNT_DETACH)
+    os.chdir("/")

@@ -1,0 +1,129 @@
+"""The container's terminal and standard streams, and the caller's own terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import termios
+
+from rootless.kernel import syscalls as sc
+from rootless.runtime import mounts
+from rootless.runtime.mounts import Root
+
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTN = 0x80045430
+
+
+class Streams:
+    """Both sides of a container's standard streams: pipes, or one pseudo-terminal.
+
+    ``inside`` are the three descriptors of the program, ``outside`` the monitor's; a missing
+    one is -1. With a terminal they are filled once init has made it.
+    """
+
+    __slots__ = ("inside", "master", "outside")
+
+    def __init__(self, inside: list[int], outside: list[int]) -> None:
+        self.inside = inside
+        self.outside = outside
+        self.master = -1
+
+    @classmethod
+    def pipes(cls, *, stdin: bool) -> Streams:
+        """Pipes; without ``stdin`` the program reads /dev/null."""
+        if stdin:
+            read_in, write_in = os.pipe()
+        else:
+            read_in, write_in = os.open("/dev/null", os.O_RDONLY), -1
+        read_out, write_out = os.pipe()
+        read_err, write_err = os.pipe()
+        return cls([read_in, write_out, write_err], [write_in, read_out, read_err])
+
+    @classmethod
+    def terminal(cls) -> Streams:
+        """Nothing yet: the pseudo-terminal is made inside."""
+        return cls([], [])
+
+    def close_inside(self) -> None:
+        """Close the program's side, in the launcher."""
+        for fd in self.inside:
+            os.close(fd)
+        self.inside = []
+
+
+def make_terminal(root: Root) -> tuple[int, int]:
+    """A pseudo-terminal of the container's own devpts: (master, slave) descriptors."""
+    master = root.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+    fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
+    number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"), "little")
+    slave = root.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+    return master, slave
+
+
+def place_console(root: Root, slave: int) -> None:
+    """Show the terminal as /dev/console."""
+    tree = sc.open_tree(slave, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
+    mounts.place(tree, root.make("/dev/console", directory=False))
+
+
+def use_streams(fds: list[int], uid: int, *, terminal: bool) -> None:
+    """Make ``fds`` the standard streams, owned by the program's user, and the terminal the controlling one."""
+    for target, fd in enumerate(fds):
+        try:
+            os.fchown(fd, uid, -1)
+        except OSError:
+            pass  # /dev/null and the host's files stay as they are
+        os.dup2(fd, target, inheritable=True)
+    if terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def window_size(fd: int) -> tuple[int, int]:
+    """Rows and columns of a terminal; (0, 0) if it is none."""
+    try:
+        packed = fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)
+    except OSError:
+        return 0, 0
+    return int.from_bytes(packed[0:2], "little"), int.from_bytes(packed[2:4], "little")
+
+
+def set_window_size(fd: int, rows: int, columns: int) -> None:
+    """Give the terminal at ``fd`` another size; its foreground programs get SIGWINCH."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
+
+
+class RawMode:
+    """The caller's terminal in raw mode inside a ``with``; restored whatever happens."""
+
+    __slots__ = ("_fd", "_saved")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._saved: list[object] | None = None
+
+    def __enter__(self) -> RawMode:
+        if os.isatty(self._fd):
+            self._saved = termios.tcgetattr(self._fd)
+            raw = termios.tcgetattr(self._fd)
+            raw[0] &= ~(
+                termios.IGNBRK
+                | termios.BRKINT
+                | termios.PARMRK
+                | termios.ISTRIP
+                | termios.INLCR
+                | termios.IGNCR
+                | termios.ICRNL
+                | termios.IXON
+            )
+            raw[1] &= ~termios.OPOST
+            raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+            raw[6][termios.VMIN] = 1
+            raw[6][termios.VTIME] = 0
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, raw)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._saved is not None:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
+            self._saved = None
