@@ -68,9 +68,7 @@ def numbers(architecture: str) -> dict[int, str]:
     base = X32_BIT if architecture == "x32" else 0
     for name, number in NEWER.items():
         found[base + number] = name
-    for name, number in NEWER_OF.get(architecture, {}).items():
-        found[number] = name
-    return found
+    return found | {number: name for name, number in NEWER_OF.get(architecture, {}).items()}
 
 
 def runs(found: dict[int, str]) -> list[str]:

@@ -7,7 +7,6 @@ container's init, in the order that the kernel wants (``drop_privileges``).
 from __future__ import annotations
 
 import _socket
-import _socket
 import os
 import resource
 
