@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from rootless import config, paths
+from rootless import config, log, paths
 from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
 from rootless.image import reference
 from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.engine.image_report import ImageRow
     from rootless.storage.image_record import Image
     from rootless.storage.images import ContainerUse
 
+_ID_DIGITS = 64
 POLICIES = ("always", "missing", "newer", "never")
 
 
@@ -25,23 +28,16 @@ def find(name: str, platform: str = "") -> Image | None:
     ImageError for what cannot be a name, NotFoundError where several images may be meant.
     """
     store = ImageStore(paths.data())
-    image = _find_id(store, name) or _find_name(store, name)
+    bare = name.removeprefix("sha256:")
+    image = store.by_id(name) if bare != name or len(bare) == _ID_DIGITS else _find_name(store, name)
     if image is not None and platform and not _is_for(image, platform):
         return None
     return image
 
 
-def _find_id(store: ImageStore, name: str) -> Image | None:
-    """A whole id; the beginning of one is tried after the names."""
-    return store.by_id(name) if len(name.removeprefix("sha256:")) == 64 or name.startswith("sha256:") else None
-
-
 def _find_name(store: ImageStore, name: str) -> Image | None:
-    if name.startswith("sha256:"):
-        return None
     parsed = reference.parse(name)
-    wanted = reference.candidates(parsed, config.load().registries.search)
-    for candidate in wanted:
+    for candidate in reference.candidates(parsed, config.load().registries.search):
         image = store.find(candidate.stored)
         if image is None and candidate.digest:
             image = store.by_digest(candidate.name, candidate.digest)
@@ -82,7 +78,7 @@ def ensure_image(
 
     if policy not in POLICIES:
         raise UsageError(f"--pull {policy}: unknown policy", f"one of {', '.join(POLICIES)}")
-    if builtin.is_name(name) and (image := builtin.ensure(name)):
+    if builtin.is_name(name) and (image := builtin.ensure(name)) and not (platform and not _is_for(image, platform)):
         return image
     if policy in ("missing", "never"):
         image = find(name, platform)
@@ -95,10 +91,11 @@ def ensure_image(
     return pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
 
 
-def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:
+def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: A002, ARG001
     """One row a name, newest image first; an image without a name has one row.
 
-    ``all`` would add the images between a build's steps; there are none, so both list all.
+    ``all`` adds the images between a build's steps where an engine keeps them. None are
+    kept here, so every image is listed either way.
     """
     from rootless.engine import image_report
 
@@ -121,61 +118,61 @@ def tag(source: str, names: list[str]) -> None:
         store.tag(image, target.tagged)
 
 
-def remove_images(names: list[str], *, force: bool = False, all: bool = False) -> list[str]:
+def remove_images(
+    names: list[str],
+    *,
+    force: bool = False,
+    all: bool = False,  # noqa: A002
+    announce: Callable[[str], None] | None = None,
+) -> list[str]:
     """Remove the images or names ``names`` (with ``all`` every image); returns Podman's lines.
 
     A name of several is only taken away; the last one takes the image along, and the layers
-    that nothing else needs. Every name is tried; the first failure is raised at the end,
-    with exit code 1 for an image that is not there and 2 for one that a container uses, and
-    with ``lines`` (what was removed) on it.
+    that nothing else needs. Every name is tried; ``announce`` gets each line as it comes true.
+    The last failure is raised at the end and the others are warned about; its exit code is 1
+    for an image that is not there, 2 for one that is in use.
     """
     store = ImageStore(paths.data())
     if all:
         names = [image.id for image in store.all()]
     lines: list[str] = []
-    failure: RpodError | None = None
+    failures: list[RpodError] = []
     for name in names:
         try:
-            lines += _remove_one(store, name, force=force or all, stop_containers=force)
+            done = _remove_one(store, name, all_names=force or all, containers_too=force)
         except RpodError as error:
-            if isinstance(error, NotFoundError):
-                error.code = 1
-            elif isinstance(error, ConflictError):
-                error.code = 2
-            failure = failure or error
-    if failure is not None:
-        failure.lines = lines  # type: ignore[attr-defined]
-        raise failure
+            failures.append(error)
+            continue
+        lines += done
+        if announce:
+            for line in done:
+                announce(line)
+    for failure in failures[:-1]:
+        log.warn(failure.message)
+    if failures:
+        raise failures[-1]
     return lines
 
 
-def _remove_one(store: ImageStore, name: str, *, force: bool, stop_containers: bool) -> list[str]:
+def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too: bool) -> list[str]:
     image = find(name)
     if image is None:
-        if force:
-            return []
-        raise NotFoundError(f"{name}: no such image", "rpod images")
+        raise NotFoundError(f"{name}: no such image", "rpod images", code=1)
     names = store.names(image)
-    by_name = image.found_as in names and not _is_id(name, image)
-    if by_name and len(names) > 1:
+    if image.found_as in names and len(names) > 1:
         store.untag(image, image.found_as)
         return [f"Untagged: {image.found_as}"]
-    if len(names) > 1 and not force:
+    if len(names) > 1 and not all_names:
         raise ConflictError(
             f"image {image.hex[:12]} has several names: {', '.join(names)}",
             f"remove one of the names, or all with: rpod rmi --force {image.hex[:12]}",
+            code=2,
         )
     users = [container for container in store.containers() if container.image_id == image.id]
     if users:
-        _remove_users(image, users, force=stop_containers)
+        _remove_users(image, users, force=containers_too)
     store.remove(image)
     return [*(f"Untagged: {item}" for item in names), f"Deleted: {image.hex}"]
-
-
-def _is_id(name: str, image: Image) -> bool:
-    """Whether ``name`` led to ``image`` by its id: a full or short name that looks like one was found as a name."""
-    bare = name.removeprefix("sha256:")
-    return image.hex.startswith(bare) and not image.found_as.endswith((f"/{bare}", f"/{bare}:latest"))
 
 
 def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> None:
@@ -184,6 +181,7 @@ def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> No
         raise ConflictError(
             f"image {image.hex[:12]} is in use by container {who}{' and more' if len(users) > 5 else ''}",
             f"rpod rm {users[0].name or users[0].id[:12]}, or rpod rmi --force, which removes its containers, too",
+            code=2,
         )
     from rootless.engine.remove import remove
     from rootless.state.containers import Containers

@@ -26,7 +26,7 @@ from rootless.image.registry import AbsentError, Registry
 from rootless.image.transport import Transport
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import Image, NewImage
-from rootless.storage.images import ImageStore, MissingLayers
+from rootless.storage.images import ImageStore, MissingLayersError
 from rootless.storage.layers import LayerStore, Unpacker
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ def _is_current(local: Image, parsed: Reference, transport: Transport) -> bool:
     return False
 
 
-def _pull_first(
-    parsed: Reference, platform: str, wanted: Platform, transport: Transport, progress: Progress
-) -> Image:
+def _pull_first(parsed: Reference, platform: str, wanted: Platform, transport: Transport, progress: Progress) -> Image:
     """Pull from the first candidate's registry that has the image.
 
     Only one that does not have it sends the search on: a registry that fails or cannot be
@@ -176,7 +174,7 @@ class _Pull:
             )
             try:
                 return self._images.add(new, [self._reference.stored])
-            except MissingLayers as error:
+            except MissingLayersError as error:
                 lost = error
         raise lost
 
@@ -228,9 +226,7 @@ class _Pull:
     def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
         descriptor = layer.descriptor
         done = 0
-        sink = unpacker.begin(
-            layer.chain_id, layer.diff_id, layer.parent, descriptor.media_type, descriptor.digest
-        )
+        sink = unpacker.begin(layer.chain_id, layer.diff_id, layer.parent, descriptor.media_type, descriptor.digest)
 
         def write(chunk: bytes) -> None:
             nonlocal done
@@ -285,7 +281,7 @@ class _Crew:
                 return
             try:
                 self._copy(layer)
-            except BaseException as error:  # whatever it is, the main thread raises it
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread raises it
                 self._results.put(error)
                 return
             self._results.put(None)

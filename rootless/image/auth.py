@@ -72,11 +72,8 @@ def find_credentials(domain: str, repository: str = "") -> Credentials | None:
 
 def _keys(domain: str, repository: str) -> list[str]:
     """From the most special to the least: host/a/b, host/a, host."""
-    keys = []
     parts = repository.split("/") if repository else []
-    for count in range(len(parts), 0, -1):
-        keys.append("/".join([domain, *parts[:count]]))
-    keys.append(domain)
+    keys = ["/".join([domain, *parts[:count]]) for count in range(len(parts), -1, -1)]
     if domain == DOCKER_DOMAIN:
         keys += _DOCKER_KEYS[1:]
     return keys

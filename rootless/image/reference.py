@@ -7,7 +7,7 @@
     path      := component {"/" component}
     component := [a-z0-9]+ {("." | "_" | "__" | "-"+) [a-z0-9]+}
     tag       := [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
-    digest    := "sha256:" 64 × [0-9a-f]
+    digest    := "sha256:" [0-9a-f]{64}
 
 Checked by hand: the hot path does not import ``re``.
 """
@@ -63,17 +63,25 @@ class Reference:
 
     @property
     def tagged(self) -> str:
-        """The full reference with a tag (``latest`` if none was given), which is how an image is stored."""
+        """The full reference with a tag, ``latest`` if none was given."""
         return f"{self.name}:{self.tag or DEFAULT_TAG}"
+
+    @property
+    def stored(self) -> str:
+        """The name under which the image is stored: by digest where one was given, else by tag."""
+        return f"{self.name}@{self.digest}" if self.digest else self.tagged
 
     @property
     def wanted(self) -> str:
         """What to ask a registry for: the digest if there is one, else the tag."""
         return self.digest or self.tag or DEFAULT_TAG
 
-    def at(self, domain: str) -> Reference:
-        """This short name in the registry ``domain``; one word on Docker Hub is an official image."""
-        path = f"library/{self.path}" if domain == DOCKER_DOMAIN and "/" not in self.path else self.path
+    def at(self, place: str) -> Reference:
+        """This short name in ``place``, HOST[:PORT][/PATH]; one word on Docker Hub is an official image."""
+        domain, slash, prefix = place.partition("/")
+        path = f"{prefix}{slash}{self.path}"
+        if domain == DOCKER_DOMAIN and "/" not in path:
+            path = f"library/{path}"
         return Reference(domain, path, self.tag, self.digest)
 
 
@@ -176,13 +184,16 @@ def parse(text: str) -> Reference:
     reference = Reference(domain, path, tag, digest)
     if domain == DOCKER_DOMAIN:
         reference = reference.at(domain)
-    if len(reference.tagged) > _MAX_LENGTH:
+    if max(len(reference.tagged), len(reference.stored)) > _MAX_LENGTH:
         raise _refuse(text, f"it is longer than {_MAX_LENGTH} characters")
     return reference
 
 
 def candidates(reference: Reference, search: Iterable[str]) -> list[Reference]:
-    """The full references that ``reference`` may mean: itself, or for a short name localhost, then ``search``."""
+    """The full references that ``reference`` may mean: itself, or for a short name localhost, then ``search``.
+
+    ``search`` holds registries as ``registries.search`` does: HOST[:PORT][/PATH].
+    """
     if reference.domain:
         return [reference]
     domains = [LOCAL_DOMAIN, *(domain for domain in search if domain != LOCAL_DOMAIN)]

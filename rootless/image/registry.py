@@ -36,6 +36,10 @@ _TOKEN_LIMIT_BYTES = 1 << 20
 _LOGIN_HINT = "log in with podman login or docker login: their files of credentials are read"
 
 
+class AbsentError(RegistryError):
+    """The registry does not have it, or does not show it to this user."""
+
+
 class Registry:
     """One registry as seen for pulling. ``retry_delay_s`` doubles from one attempt to the next."""
 
@@ -223,14 +227,14 @@ class Registry:
                     f"{self.domain} asks for a kind of login that is not known: {printable(header[:80])}"
                 )
             elif credentials is None or not credentials.user:
-                raise RegistryError(f"{self.domain} asks for a password, and none is known", _LOGIN_HINT)
+                raise AbsentError(f"{self.domain} asks for a password, and none is known", _LOGIN_HINT)
             elif self._authorization.get("") == credentials.basic:
                 raise self._denied(repository)
             else:
                 self._authorization[""] = credentials.basic
 
-    def _denied(self, repository: str) -> RegistryError:
-        return RegistryError(
+    def _denied(self, repository: str) -> AbsentError:
+        return AbsentError(
             f"{self.domain} denies access to {repository}", f"the image may not exist, or: {_LOGIN_HINT}"
         )
 
@@ -272,14 +276,14 @@ class Registry:
         if status in (200, 206):
             return
         if status == 404:
-            raise RegistryError(f"{what}: the registry has no such image", "check the name and the tag")
+            raise AbsentError(f"{what}: the registry has no such image", "check the name and the tag")
         if status == 401 and response.origin != Origin.of(self._base):
             raise RegistryError(
                 f"{self.domain} redirects to {response.origin.host}, which asks for a login",
                 f"pull from {response.origin.host} itself",
             )
         if status in (401, 403):
-            raise RegistryError(f"{what}: {self.domain} denies access", f"the image may not exist, or: {_LOGIN_HINT}")
+            raise AbsentError(f"{what}: {self.domain} denies access", f"the image may not exist, or: {_LOGIN_HINT}")
         if status == 429:
             wait = response.header("Retry-After")
             raise RegistryError(

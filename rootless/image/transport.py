@@ -51,7 +51,7 @@ class UnreachableError(RegistryError):
     """Nobody listens there, or the name does not resolve."""
 
 
-class Cancelled(RegistryError):
+class CancelledError(RegistryError):
     """The user, or the failure of another layer, ended the work."""
 
 
@@ -215,7 +215,7 @@ class Transport:
             self._open.discard(response)
 
     def cancel(self) -> None:
-        """End all work: threads that wait for bytes or for the next attempt get Cancelled."""
+        """End all work: threads that wait for bytes or for the next attempt get CancelledError."""
         self._cancelled.set()
         with self._lock:
             waiting = list(self._open)
@@ -223,9 +223,9 @@ class Transport:
             response.interrupt()
 
     def check(self) -> None:
-        """Raise Cancelled after ``cancel``."""
+        """Raise CancelledError after ``cancel``."""
         if self._cancelled.is_set():
-            raise Cancelled("cancelled")
+            raise CancelledError("cancelled")
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless ``cancel`` ends it."""

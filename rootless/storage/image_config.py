@@ -109,6 +109,7 @@ class ImageConfig:
         "comment",
         "created",
         "diff_ids",
+        "docker_version",
         "entrypoint",
         "env",
         "exposed_ports",
@@ -131,6 +132,7 @@ class ImageConfig:
         self.created = _text(document, "created")
         self.author = _text(document, "author")
         self.comment = _text(document, "comment")
+        self.docker_version = _text(document, "docker_version")
         self.diff_ids = _diff_ids(take(document, "rootfs", dict, {}))
         self.history = [History(_object(item, "history")) for item in take(document, "history", list, [])]
         config = take(document, "config", dict, {})

@@ -14,11 +14,17 @@ SCHEMA = 1
 _REPAIR = "rpod system check --repair"
 
 
+def quote(reference: str) -> str:
+    """A full name as a file name in ``tags/``; no reference has a "+" of its own."""
+    return reference.replace("/", "+")
+
+
 class Image:
     """A stored image. Ids and digests are ``sha256:HEX``; ``layers`` are chain ids, base first.
 
     ``size_bytes`` is the unpacked size of the layers, ``names`` the history of names,
-    ``repo_digests`` references with the digests under which registries know it.
+    ``repo_digests`` references with the digests under which registries know it. ``found_as``
+    is the full name that led to this object, "" where no name did.
     """
 
     __slots__ = (
@@ -27,6 +33,7 @@ class Image:
         "created_ns",
         "digest",
         "directory",
+        "found_as",
         "id",
         "layers",
         "media_type",
@@ -58,6 +65,7 @@ class Image:
         architecture: str
         created_ns: int
         digest: str
+        found_as: str
         id: str
         layers: list[str]
         media_type: str
@@ -71,6 +79,7 @@ class Image:
     def __init__(self, directory: str, **values: object) -> None:
         self.directory = directory
         self._config = None
+        self.found_as = ""
         for name, default in self.FIELDS:
             setattr(self, name, values.get(name, default))
 
@@ -108,6 +117,22 @@ class Image:
         if self._config is None:
             self._config = ImageConfig.parse(self._document("config.json"))
         return self._config
+
+    def name_for(self, typed: str) -> str:
+        """What to call it for people: the name that ``typed`` meant, else any that it has, else the word itself.
+
+        An id as typed says nothing to people who read ``ps``.
+        """
+        if self.found_as:
+            return self.found_as
+        tags = f"{os.path.dirname(os.path.dirname(self.directory))}/tags"
+        return next((name for name in self.names if self._is_at(f"{tags}/{quote(name)}")), typed)
+
+    def _is_at(self, link: str) -> bool:
+        try:
+            return os.path.basename(os.readlink(link)) == self.hex
+        except OSError:
+            return False
 
     def manifest(self) -> bytes:
         """The manifest, byte for byte."""

@@ -7,7 +7,7 @@ links are the truth about names, the record's ``names`` are the names it ever ha
 
 Whoever changes records or tags holds ``images.lock`` for these few writes, never while
 something is fetched or unpacked. A pull may therefore find at its end that a layer which
-was there has been removed: ``add`` says so with MissingLayers, and the pull fetches it.
+was there has been removed: ``add`` says so with MissingLayersError, and the pull fetches it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,25 @@ from rootless import log
 from rootless.errors import NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig
-from rootless.storage.image_record import ContainerUse, Image, NewImage
+from rootless.storage.image_record import ContainerUse, Image, NewImage, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+__all__ = ["ContainerUse", "Image", "ImageStore", "MissingLayersError", "NewImage"]
 
 _REPAIR = "rpod system check --repair"
 _MIN_PREFIX = 3
 _HEX = frozenset("0123456789abcdef")
 
 
-class MissingLayers(StorageError):
+class MissingLayersError(StorageError):
     """Layers that were there when the pull began and are not any more; ``chain_ids`` names them."""
 
     def __init__(self, chain_ids: list[str]) -> None:
         super().__init__("layers of the image were removed while it was pulled", "pull it again")
         self.chain_ids = chain_ids
-
-
-def _quote(reference: str) -> str:
-    return reference.replace("/", "+")
 
 
 class ImageStore:
@@ -57,10 +55,13 @@ class ImageStore:
     def find(self, reference: str) -> Image | None:
         """The image with the full name ``reference`` (``docker.io/library/debian:12``), or None."""
         try:
-            target = os.readlink(f"{self.tags_dir}/{_quote(reference)}")
+            target = os.readlink(f"{self.tags_dir}/{quote(reference)}")
         except OSError:
             return None
-        return self._read(os.path.basename(target))
+        image = self._read(os.path.basename(target))
+        if image is not None:
+            image.found_as = reference
+        return image
 
     def _read(self, hex_id: str) -> Image | None:
         try:
@@ -80,8 +81,6 @@ class ImageStore:
         digits = prefix.removeprefix("sha256:")
         if not _MIN_PREFIX <= len(digits) <= 64 or not _HEX.issuperset(digits):
             return None
-        if len(digits) == 64:
-            return self._read(digits)
         found = [image for name in self._ids() if name.startswith(digits) and (image := self._read(name))]
         if len(found) > 1:
             names = ", ".join(sorted(image.hex[:12] for image in found))
@@ -91,7 +90,10 @@ class ImageStore:
     def by_digest(self, repository: str, digest: str) -> Image | None:
         """The image that a registry's ``repository`` (full name without tag) has under ``digest``."""
         wanted = f"{repository}@{digest}"
-        return next((image for image in self.all() if wanted in image.repo_digests), None)
+        found = next((image for image in self.all() if wanted in image.repo_digests), None)
+        if found is not None:
+            found.found_as = wanted
+        return found
 
     def by_last_part(self, path: str, tag: str) -> Image | None:
         """The image one of whose names ends in ``/path:tag``, as Podman finds short names.
@@ -107,7 +109,7 @@ class ImageStore:
         if len(found) > 1:
             names_found = ", ".join(sorted(found.values()))
             raise NotFoundError(f"{path}:{tag} may mean several images: {names_found}", "type one of these names")
-        return self._read(next(iter(found))) if found else None
+        return self.find(next(iter(found.values()))) if found else None
 
     def all(self) -> list[Image]:
         """Every image; a damaged record is warned about and left out."""
@@ -171,7 +173,7 @@ class ImageStore:
         """Store an image whose layers are there and give it the names ``references``.
 
         It is on the disk when this returns. The same image again refreshes its record.
-        Raises MissingLayers, StorageError.
+        Raises MissingLayersError, StorageError.
         """
         import hashlib
 
@@ -180,7 +182,7 @@ class ImageStore:
         with self._lock():
             missing = [c for c in new.layers if not os.path.exists(f"{self.data_dir}/layers/{c[7:]}/layer.json")]
             if missing:
-                raise MissingLayers(missing)
+                raise MissingLayersError(missing)
             old = self._read_or_damaged(hex_id)
             image = Image(
                 f"{self.images_dir}/{hex_id}",
@@ -233,7 +235,7 @@ class ImageStore:
         except FileExistsError:  # left by a killed process of this pid; the lock is ours
             os.unlink(temporary)
             os.symlink(f"../images/{image.hex}", temporary)
-        os.rename(temporary, f"{self.tags_dir}/{_quote(reference)}")
+        os.rename(temporary, f"{self.tags_dir}/{quote(reference)}")
 
     def tag(self, image: Image, reference: str) -> None:
         """Give ``image`` the full name ``reference``; another image that had it loses it."""
@@ -257,7 +259,7 @@ class ImageStore:
 
     def _unlink(self, reference: str) -> None:
         try:
-            os.unlink(f"{self.tags_dir}/{_quote(reference)}")
+            os.unlink(f"{self.tags_dir}/{quote(reference)}")
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -1,0 +1,276 @@
+"""What ``images`` and ``image inspect`` say, with Podman's field names."""
+
+from __future__ import annotations
+
+from rootless import log
+from rootless.errors import StorageError, UnsupportedError, UsageError
+from rootless.kernel import fastjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.storage.image_config import History, ImageConfig
+    from rootless.storage.image_record import Image
+    from rootless.storage.images import ImageStore
+
+NONE = "<none>"
+
+
+class ImageRow:
+    """One name of one image. ``Created`` is seconds, ``CreatedAt`` nanoseconds since the epoch, ``Size`` bytes."""
+
+    __slots__ = (
+        "Containers",
+        "Created",
+        "CreatedAt",
+        "Dangling",
+        "Digest",
+        "History",
+        "Id",
+        "Labels",
+        "Names",
+        "ReadOnly",
+        "RepoDigests",
+        "RepoTags",
+        "Repository",
+        "Size",
+        "Tag",
+        "VirtualSize",
+    )
+
+    def __init__(self, image: Image, name: str, names: list[str], containers: int, labels: dict[str, str]) -> None:
+        repository, tag, _ = split_name(name)
+        self.Id = image.hex
+        self.Repository = repository
+        self.Tag = tag
+        self.Digest = image.digest
+        self.Names = names
+        self.RepoTags = [item for item in names if "@" not in item]
+        self.RepoDigests = list(image.repo_digests)
+        self.History = list(image.names)
+        self.Created = image.created_ns // 1_000_000_000
+        self.CreatedAt = image.created_ns
+        self.Size = image.size_bytes
+        self.VirtualSize = image.size_bytes
+        self.Labels = labels
+        self.Containers = containers
+        self.Dangling = not names
+        self.ReadOnly = False
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """A full name as (repository, tag, digest); what it does not have is ``<none>``."""
+    rest, at, digest = name.partition("@")
+    if at or not rest:
+        return rest or NONE, NONE, digest or NONE
+    repository, _, tag = rest.rpartition(":")
+    return repository, tag, NONE
+
+
+class _Candidate:
+    """An image with all that filters look at."""
+
+    __slots__ = ("containers", "image", "names")
+
+    def __init__(self, image: Image, names: list[str], containers: int) -> None:
+        self.image = image
+        self.names = names
+        self.containers = containers
+
+
+def rows(store: ImageStore, filters: list[str]) -> list[ImageRow]:
+    """The rows of ``images``, newest image first, names in alphabetical order."""
+    tests = _Filters(store, filters)
+    tags = store.tags()
+    counts = _container_counts(store)
+    found: list[ImageRow] = []
+    for image in sorted(store.all(), key=lambda image: (-image.created_ns, image.id)):
+        candidate = _Candidate(image, sorted(tags.get(image.hex, [])), counts.get(image.id, 0))
+        if not tests.image_passes(candidate):
+            continue
+        labels = image.config.labels
+        shown = [name for name in candidate.names if tests.name_passes(name)]
+        if not candidate.names and tests.name_passes(""):
+            shown = [""]
+        found += [ImageRow(image, name, candidate.names, candidate.containers, labels) for name in shown]
+    return found
+
+
+def _container_counts(store: ImageStore) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    try:
+        for container in store.containers():
+            counts[container.image_id] = counts.get(container.image_id, 0) + 1
+    except StorageError as error:
+        log.warn(error.message)
+    return counts
+
+
+class _Filters:
+    """``--filter`` of images: one key's values are alternatives (labels must all be there), keys add up."""
+
+    def __init__(self, store: ImageStore, texts: list[str]) -> None:
+        self._store = store
+        self._tests: dict[str, list[Callable[[_Candidate], bool]]] = {}
+        self._patterns: list[str] = []
+        for text in texts:
+            key, equals, value = text.partition("=")
+            if not equals or not value:
+                raise UsageError(f"--filter {text}: it is KEY=VALUE")
+            if key == "reference":
+                self._patterns.append(value)
+            else:
+                self._tests.setdefault(key, []).append(self._test(key, value))
+
+    def image_passes(self, candidate: _Candidate) -> bool:
+        """Whether all filters but ``reference`` let the image through."""
+        return all(
+            (all if key.startswith("label") else any)(test(candidate) for test in tests)
+            for key, tests in self._tests.items()
+        )
+
+    def name_passes(self, name: str) -> bool:
+        """Whether a ``reference`` filter matches the name; without such filters every name passes."""
+        return not self._patterns or any(matches_reference(pattern, name) for pattern in self._patterns)
+
+    def _test(self, key: str, value: str) -> Callable[[_Candidate], bool]:
+        if key == "dangling":
+            wanted = _boolean(key, value)
+            return lambda c: (not c.names) == wanted
+        if key == "containers":
+            in_use = _boolean(key, value)
+            return lambda c: (c.containers > 0) == in_use
+        if key == "readonly":
+            writable = not _boolean(key, value)
+            return lambda _: writable
+        if key == "id":
+            digits = value.removeprefix("sha256:")
+            return lambda c: c.image.hex.startswith(digits)
+        if key in ("label", "label!"):
+            from rootless.engine.filters import has_label
+
+            return lambda c: has_label(c.image.config.labels, value) == (key == "label")
+        if key in ("before", "since", "after"):
+            return self._around(key, value)
+        if key == "until":
+            import time
+
+            from rootless.engine import logfile
+
+            end_ns = logfile.moment(value, time.time_ns())
+            return lambda c: c.image.created_ns < end_ns
+        if key in ("intermediate", "manifest", "digest"):
+            raise UnsupportedError(f"--filter {key} is not there: rpod keeps no such images")
+        raise UsageError(
+            f"--filter {key}={value}: unknown key",
+            "before, containers, dangling, id, label, readonly, reference, since or until",
+        )
+
+    def _around(self, key: str, value: str) -> Callable[[_Candidate], bool]:
+        from rootless.engine import images
+
+        other = images.resolve(value).created_ns
+        if key == "before":
+            return lambda c: c.image.created_ns < other
+        return lambda c: c.image.created_ns > other
+
+
+def _boolean(key: str, value: str) -> bool:
+    if value.lower() in ("true", "t", "1"):
+        return True
+    if value.lower() in ("false", "f", "0"):
+        return False
+    raise UsageError(f"--filter {key}={value}: it is true or false")
+
+
+def matches_reference(pattern: str, name: str) -> bool:
+    """Whether a glob (``*`` stays between slashes) matches the name or its end, with or without the tag."""
+    from fnmatch import fnmatchcase
+
+    repository, tag, _ = split_name(name)
+    if repository == NONE:
+        return False
+    wanted = pattern.split("/")
+    for text in (repository, f"{repository}:{tag}") if tag != NONE else (repository, name):
+        parts = text.split("/")[-len(wanted) :]
+        if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted)):
+            return True
+    return False
+
+
+def describe(store: ImageStore, image: Image) -> dict[str, object]:
+    """One image in the layout of ``podman image inspect``."""
+    config = image.config
+    names = store.names(image)
+    manifest = fastjson.loads(image.manifest())
+    annotations = manifest.get("annotations") if isinstance(manifest, dict) else None
+    return {
+        "Id": image.hex,
+        "Digest": image.digest,
+        "RepoTags": [name for name in names if "@" not in name],
+        "RepoDigests": list(image.repo_digests),
+        "Parent": "",
+        "Comment": config.comment,
+        "Created": config.created,
+        "Config": _config_section(config),
+        "Version": config.docker_version,
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": image.size_bytes,
+        "VirtualSize": image.size_bytes,
+        "GraphDriver": {"Name": "overlay", "Data": _directories(store, image)},
+        "RootFS": {"Type": "layers", "Layers": config.diff_ids},
+        "Labels": config.labels or None,
+        "Annotations": annotations if isinstance(annotations, dict) else {},
+        "ManifestType": image.media_type,
+        "User": config.user,
+        "History": [_history(step) for step in config.history],
+        "NamesHistory": list(image.names),
+    }
+
+
+# The properties of OCI's image-spec config.md, and Docker's Healthcheck: what Podman shows.
+_SHOWN = (
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "Healthcheck",
+)
+
+
+def _config_section(config: ImageConfig) -> dict[str, object]:
+    return {key: config.raw[key] for key in _SHOWN if config.raw.get(key)}
+
+
+def _directories(store: ImageStore, image: Image) -> dict[str, object]:
+    """Where the layers' trees are, as overlay stacks them: the uppermost, then the others from top to base."""
+    from rootless.storage.layers import LayerStore
+
+    layers = LayerStore(store.data_dir)
+    paths = [layers.path(chain_id) for chain_id in reversed(image.layers)]
+    data: dict[str, object] = {}
+    if paths[1:]:
+        data["LowerDir"] = ":".join(paths[1:])
+    if paths:
+        data["UpperDir"] = paths[0]
+    return data
+
+
+def _history(step: History) -> dict[str, object]:
+    """One step, without what says nothing, as Go's omitempty has it."""
+    entry = {
+        "created": step.created,
+        "created_by": step.created_by,
+        "author": step.author,
+        "comment": step.comment,
+        "empty_layer": step.empty_layer,
+    }
+    return {key: value for key, value in entry.items() if value}
