@@ -65,6 +65,7 @@ MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_ATIME_MASK = 0x70
+FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
@@ -221,11 +222,15 @@ def close_on_exec_from(first: int) -> None:
 
 
 def fsmount(fstype: str, options: list[tuple[str, str]], attr: int = 0) -> int:
-    """A detached mount of a new ``fstype`` made with the string ``options``; returns its descriptor."""
+    """A detached mount of a new ``fstype`` made with ``options``; returns its descriptor.
+
+    An option with the value "" is a flag. ``attr`` are MOUNT_ATTR_* bits.
+    """
     fd = _check(_syscall(_FSOPEN, _bytes(fstype), 1), fstype)
     try:
         for key, value in options:
-            _check(_syscall(_FSCONFIG, fd, FSCONFIG_SET_STRING, _bytes(key), _bytes(value), 0), f"{key}={value}")
+            command, text = (FSCONFIG_SET_STRING, _bytes(value)) if value else (FSCONFIG_SET_FLAG, None)
+            _check(_syscall(_FSCONFIG, fd, command, _bytes(key), text, 0), f"{key}={value}")
         _check(_syscall(_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0), fstype)
         return _check(_syscall(_FSMOUNT, fd, 1, attr), fstype)
     finally:

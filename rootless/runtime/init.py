@@ -45,10 +45,11 @@ class Program:
 def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
     """Set the container up and exec its program; never returns."""
     try:
-        if channel.receive().kind != "mapped":
+        mapped = channel.receive()
+        if mapped.kind != "mapped":
             os._exit(1)
         userns.become_root()
-        _set_up(plan, channel, streams)
+        _set_up(plan, channel, streams, mapped.fd)
         channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
@@ -63,7 +64,7 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
     os._exit(1)
 
 
-def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
+def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, tree: int) -> None:
     spec = plan.spec
     os.setsid()
     syscalls.new_session_keyring()
@@ -72,7 +73,7 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     if plan.network is not None:
         plan.network.driver.configure_inside()
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-    root = _mount_root(plan)
+    root = _mount_root(plan, tree)
     _fill_volumes(plan, root)
     for mount in spec.mounts:
         mounts.perform(mount, root)
@@ -97,8 +98,8 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
 
 
-def _mount_root(plan: LaunchPlan) -> mounts.Root:
-    """Mount the image's layers, or wait until the launcher's fuse-overlayfs has."""
+def _mount_root(plan: LaunchPlan, tree: int) -> mounts.Root:
+    """Mount the image's layers, or put the launcher's mount of them (``tree``) in its place."""
     merged = plan.root.merged
     if plan.root.driver == drivers.OVERLAY:
         try:
@@ -108,7 +109,7 @@ def _mount_root(plan: LaunchPlan) -> mounts.Root:
                 f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
             ) from error
     else:
-        drivers.wait_for_mount(merged, os.stat(f"{plan.root.directory}/diff").st_dev)
+        mounts.place(tree, os.open(merged, os.O_PATH | os.O_DIRECTORY))
     return mounts.Root(merged)
 
 

@@ -13,8 +13,8 @@ import os
 import rootless
 from rootless import paths
 from rootless.errors import LaunchError, RpodError, os_reason
-from rootless.kernel import fastjson, process, spawn, syscalls, userns
-from rootless.runtime import cgroup, init, messages
+from rootless.kernel import fastjson, process, syscalls, userns
+from rootless.runtime import cgroup, fuse, init, messages
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
@@ -159,9 +159,7 @@ class _Launcher:
             userns.write_maps(self.init_pid, plan.maps)
         self.cgroup.add(self.init_pid)
         network = self._start_network()
-        channel.send("mapped")
-        if plan.root.driver == drivers.FUSE:
-            self._start_fuse()
+        channel.send("mapped", fd=self._mount_fuse() if plan.root.driver == drivers.FUSE else -1)
         self._await_ready(channel)
         self.streams.close_inside()
         if network is not None:
@@ -267,23 +265,15 @@ class _Launcher:
         self.undo.append(started.stop)
         return started
 
-    def _start_fuse(self) -> None:
-        """Start fuse-overlayfs in init's user and mount namespaces, outside its pid namespace."""
-        argv = drivers.fuse_argv(self.plan.root)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                pidfd = os.pidfd_open(self.init_pid)
-                syscalls.setns(pidfd, syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-                userns.become_root()
-                null = os.open("/dev/null", os.O_RDWR)
-                for fd in (0, 1, 2):
-                    os.dup2(null, fd)
-                os.execve(argv[0], argv, spawn.clean_environment())
-            finally:
-                os._exit(127)
-        self.helpers.append(pid)
-        self.undo.append(lambda: _kill_and_reap(pid))
+    def _mount_fuse(self) -> int:
+        """Mount the root with fuse-overlayfs; returns the detached mount, which init puts in its place.
+
+        Init has not changed its id yet: the namespaces of a process that did are closed to us.
+        """
+        mounted = fuse.mount(self.plan.root, self.init_pid)
+        self.helpers.append(mounted.pid)
+        self.undo.append(lambda: _kill_and_reap(mounted.pid))
+        return mounted.tree
 
     def _await_ready(self, channel: messages.Channel) -> None:
         while True:

@@ -148,9 +148,9 @@ def place(tree: int, target: int) -> None:
         os.close(target)
 
 
-def new(fstype: str, options: Options) -> int:
-    """A detached mount of a new file system of ``fstype``."""
-    return sc.fsmount(fstype, options.data, options.set)
+def new(fstype: str, source: str, options: Options) -> int:
+    """A detached mount of a new file system of ``fstype``, shown with ``source`` in the mount table."""
+    return sc.fsmount(fstype, [("source", source or fstype), *options.data], options.set)
 
 
 def bind_host(path: str, root: Root, target: str, options: list[str]) -> None:
@@ -176,7 +176,7 @@ def perform(mount: Mount, root: Root) -> None:
             if special:
                 os.close(target)
                 target = root.open(mount.destination, links=False)
-            tree = new(mount.type, options)
+            tree = new(mount.type, mount.source, options)
             if options.copy_up:
                 copy_up(target, tree)
             place(tree, target)
