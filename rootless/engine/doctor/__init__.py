@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rootless.engine.doctor import ids, packages
 from rootless.engine.doctor.declarations import CAUSES, CHECKS
 from rootless.engine.doctor.model import Check, Finding, Verdict
 from rootless.errors import RpodError, os_reason
 from rootless.kernel import userns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Finding", "examine", "facts", "hint", "script"]
 

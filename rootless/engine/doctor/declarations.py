@@ -29,7 +29,7 @@ def _sysctl(setting: str) -> str:
 
 CAUSES = {
     "account-root": Cause(
-        "rpod was started by root itself",
+        "root itself started rpod",
         USER,
         advice="run rpod as an ordinary user; contrib/quickstart --user NAME sets one up",
     ),

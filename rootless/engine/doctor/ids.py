@@ -104,7 +104,7 @@ def _privileged(path: str, capability: int) -> bool:
 
 
 def id_map_tools() -> Verdict:
-    """newuidmap and newgidmap: installed, and allowed to do what they are for."""
+    """The tools newuidmap and newgidmap: installed, and allowed to do what they are for."""
     found = []
     for name, capability in (("newuidmap", 7), ("newgidmap", 6)):  # CAP_SETUID, CAP_SETGID
         path = spawn.which(name)

@@ -7,8 +7,11 @@ that fails for this reason, in ``rpod doctor --script`` and in ``docs/troublesho
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ADMIN = "admin"
 USER = "user"
@@ -45,7 +48,7 @@ class Cause:
         if self.who != ADMIN or not self.command:
             return ""
         command = self.command.format_map(facts)
-        return f"{self.unless.format_map(facts)} || {{ {command}; }}" if self.unless else command
+        return f"if ! {{ {self.unless.format_map(facts)}; }}; then {command}; fi" if self.unless else command
 
 
 @dataclass(frozen=True, slots=True)

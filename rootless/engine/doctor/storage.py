@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rootless import paths
 from rootless.engine.doctor.model import Verdict
@@ -12,13 +12,16 @@ from rootless.errors import RpodError, os_reason
 from rootless.kernel import files, spawn, userns
 from rootless.storage import drivers
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FREE_BYTES = 1 << 30
 FREE_INODES = 20000
 
 
 @contextlib.contextmanager
 def data_directory() -> Iterator[str]:
-    """rpod's data directory; it and its parents are removed again if they were made here and stayed empty."""
+    """Yield rpod's data directory; it and its parents are removed again if they were made here and stayed empty."""
     path = paths.data()
     made = []
     parent = path

@@ -1,0 +1,80 @@
+"""Fixtures for every test: a user's rpod in a home of its own, and the marks of the folders.
+
+``RPOD_TEST_DRIVER`` (overlay, fuse-overlayfs) chooses the storage driver of the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.shell import Rpod
+
+from rootless.kernel import userns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+MARKED = ("integration", "attack", "fault")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is marked by the folder that it is in."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in MARKED:
+            item.add_marker(folder)
+
+
+def pytest_sessionstart() -> None:
+    """rpod is for ordinary users, and so are its tests."""
+    if os.geteuid() == 0:
+        pytest.exit("run the tests as an ordinary user: contrib/check, or tests/testbed --user NAME pytest …", 2)
+
+
+@pytest.fixture(scope="session")
+def driver() -> str:
+    """The storage driver of this run, "" for rpod's own choice."""
+    return os.environ.get("RPOD_TEST_DRIVER", "")
+
+
+@pytest.fixture(scope="session")
+def runtime_base() -> Iterator[Path]:
+    """A short directory of mode 0700: Unix sockets have 107 bytes for their path."""
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    path = Path(tempfile.mkdtemp(prefix="t", dir=parent))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def session_rpod(tmp_path_factory: pytest.TempPathFactory, runtime_base: Path, driver: str) -> Iterator[Rpod]:
+    """The rpod whose images all tests share."""
+    home = tmp_path_factory.mktemp("home")
+    runtime = runtime_base / "s"
+    runtime.mkdir(mode=0o700)
+    yield Rpod(home, runtime, driver)
+    userns.remove_tree_inside(str(home))
+
+
+@pytest.fixture
+def rpod(session_rpod: Rpod) -> Iterator[Rpod]:
+    """The shared rpod; the test's containers are removed after it, and nothing may be left."""
+    yield session_rpod
+    session_rpod.remove_containers()
+    assert session_rpod.leftovers() == []
+
+
+@pytest.fixture
+def fresh_rpod(tmp_path: Path, runtime_base: Path, driver: str) -> Iterator[Rpod]:
+    """An rpod with an empty store of its own."""
+    runtime = Path(tempfile.mkdtemp(prefix="f", dir=runtime_base))
+    fresh = Rpod(tmp_path / "home", runtime, driver)
+    yield fresh
+    fresh.remove_containers()
+    userns.remove_tree_inside(str(tmp_path / "home"))

@@ -1,0 +1,1 @@
+"""What tests and the bench share: a shell for rpod, a small image, a registry on loopback."""
