@@ -46,8 +46,7 @@ def prepare(options: ContainerOptions) -> NewContainer:
     mounts = _mounts(options, image, store)
     argv = _command(options, image)
     record.command = argv
-    if options.replace and options.name:
-        _remove_old(store, options.name)
+    _free_name(store, options)
     new = store.reserve(record)
     made: list[str] = []
     try:
@@ -274,13 +273,15 @@ def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[
     return volumes.merge([from_image, inherited, typed])
 
 
-def _remove_old(store: Containers, name: str) -> None:
+def _free_name(store: Containers, options: ContainerOptions) -> None:
+    """--replace removes who has the name; a --rm container that ended unseen loses it, too."""
+    owner = store.taken_by(options.name)
+    if owner is None:
+        return
     from rootless.engine import remove
 
-    try:
-        remove.remove(store.resolve(name), force=True, volumes=False, timeout_s=None)
-    except NotFoundError:
-        pass
+    if options.replace or (owner.record.auto_remove and not owner.is_alive()):
+        remove.remove(owner, force=True, volumes=False, timeout_s=None)
 
 
 def _save(container: Container, record: ContainerRecord, spec: Spec) -> None:

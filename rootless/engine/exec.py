@@ -8,7 +8,7 @@ from rootless.engine import start, values
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import StateError, UsageError
 from rootless.kernel import process, spawn
-from rootless.runtime import join, security, terminal
+from rootless.runtime import cgroup, join, security, terminal
 from rootless.state.containers import Container, not_running
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
     plan.user = options.user or container.record.user
     plan.groups = [] if options.user else container.record.groups
     plan.cgroup = state.run.cgroup
+    plan.limited = bool(cgroup.wanted_limits(plan.spec.resources))
     plan.preserve_fds = options.preserve_fds
     plan.die_with_caller = not options.detach
     streams = _streams(options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.engine import filters as rules
-from rootless.engine import port
+from rootless.engine import port, reconcile
 from rootless.state.containers import Container, Containers, State
 
 TYPE_CHECKING = False
@@ -96,8 +96,7 @@ def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool, 
     wanted = rules.parse(filters, store)
     asks_state = any(rule.key in ("status", "exited") for rule in wanted)
     found = []
-    for container in store.all():
-        state = container.state()
+    for container, state in reconcile.living(store):
         shown = all or last or latest or asks_state or state.running
         if shown and all_match(wanted, container, state):
             found.append((container, state))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 
 from rootless import paths
-from rootless.kernel import files, process
+from rootless.errors import NotFoundError
+from rootless.kernel import files, process, userns
 from rootless.runtime import cgroup
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Container, Containers, State
 from rootless.state.record import RunRecord
 from rootless.storage.staging import Staging
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 
@@ -27,8 +32,10 @@ def release(container: Container) -> None:
 
 
 def _end_survivors(run: RunRecord) -> None:
-    """A monitor that was killed takes the program along (PR_SET_PDEATHSIG); a program may undo that."""
+    """A monitor that was killed takes the program along (PR_SET_PDEATHSIG), unless the program undid that."""
     process.kill(run.pid, run.start_ticks)
+    for pid, ticks in run.helpers:
+        process.kill(pid, ticks)
     if run.cgroup:
         cgroup.kill(run.cgroup)
 
@@ -42,15 +49,39 @@ def clear_last_run(container: Container) -> None:
         pass
 
 
+def living(store: Containers) -> Iterator[tuple[Container, State]]:
+    """Every container with its state, after finishing what a killed process could not.
+
+    A --rm container that ended unseen is removed; an end that no monitor wrote down is written
+    down, and what the dead monitor held is freed.
+    """
+    for container in store.all():
+        state = container.state()
+        if state.status in ("created", "exited") and not container.is_alive():
+            if container.record.auto_remove:
+                _remove_unseen(container)
+                continue
+            if state.exit is not None and container.exit_record() is None:
+                release(container)
+                container.save_exit(state.exit)
+        yield container, state
+
+
+def _remove_unseen(container: Container) -> None:
+    from rootless.engine import remove
+
+    try:
+        remove.delete(container, volumes=True)
+    except NotFoundError:
+        pass  # somebody was faster
+
+
 def sweep() -> None:
     """Finish what killed commands left: half-made containers, --rm containers that ended unseen, staging."""
     store = Containers()
     for container in store.unfinished():
-        files.remove_tree(container.directory)
+        userns.remove_tree_inside(container.directory)
         files.remove_tree(container.run_directory)
-    for container in store.all():
-        if container.record.auto_remove and not container.is_alive():
-            from rootless.engine import remove
-
-            remove.delete(container, volumes=True)
+    for _ in living(store):
+        pass
     Staging(store.data_dir).sweep()

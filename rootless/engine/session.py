@@ -90,7 +90,7 @@ class Session:
         _signal.set_wakeup_fd(-1)
         os.close(self._wakeup_out)
         for number, handler in self._caught.items():
-            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)  # type: ignore[arg-type]
+            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
 
     def _pump(self, wakeup: int) -> int:
         poll = self._poll

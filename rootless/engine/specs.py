@@ -116,7 +116,7 @@ def _environment(options: ContainerOptions, record: ContainerRecord, image: Imag
 
 
 def _mounts(
-    options: ContainerOptions, record: ContainerRecord, spec: Spec, wanted: list[Wanted], shm_size: int
+    options: ContainerOptions, record: ContainerRecord, spec: Spec, wanted: list[Wanted], shm_size: str
 ) -> list[Mount]:
     """The runtime's own places, the generated files, then the user's mounts; the user's win."""
     default = [*_system_mounts(options, record, spec, shm_size), *_generated(options, record)]
@@ -126,10 +126,10 @@ def _mounts(
 
 
 def _system_mounts(
-    options: ContainerOptions, record: ContainerRecord, spec: Spec, shm_size: int
+    options: ContainerOptions, record: ContainerRecord, spec: Spec, shm_size: str
 ) -> list[Mount]:
     closed = ["nosuid", "noexec", "nodev"]
-    size = values.size(options.shm_size, "--shm-size") if options.shm_size else shm_size
+    size = values.size(options.shm_size or shm_size, "--shm-size")
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     if not _single_id(record):
         pts.append("gid=5")

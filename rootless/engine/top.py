@@ -157,7 +157,7 @@ def _names(container: Container, processes: list[Process]) -> _Table:
     from rootless.runtime import mounts, users
 
     def read(root_fd: int) -> object:
-        root = mounts.Root(f"/proc/self/fd/{root_fd}")
+        root = mounts.Root(root_fd)
         return [users.id_names(root, "/etc/passwd"), users.id_names(root, "/etc/group")]
 
     answer = enter.inside(container, read)

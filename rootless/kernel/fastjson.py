@@ -41,7 +41,7 @@ class _Context:
     memo: dict[str, str] = {}
 
 
-_scan = make_scanner(_Context())
+_scan = make_scanner(_Context())  # type: ignore[arg-type]
 
 
 def _reason(data: str | bytes, error: Exception) -> str:

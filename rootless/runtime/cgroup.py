@@ -19,6 +19,7 @@ from rootless.spec import Resources
 
 MOUNT = "/sys/fs/cgroup"
 _SCOPE_WAIT_S = 5.0
+_MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _CONTROLLER_OF = {
     "memory": "memory",
     "memory_swap": "memory",
@@ -213,8 +214,7 @@ def _systemd_scope(ident: str, parent: str) -> str:
     if parent:
         properties += ["Slice", "s", parent]
         count += 1
-    manager_ = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-    call = [busctl, "--user", "call", *manager_, "StartTransientUnit", "ssa(sv)a(sa(sv))"]
+    call = [busctl, "--user", "call", *_MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))"]
     result = spawn.run([*call, name, "fail", str(count), *properties, "0"])
     if result.code:
         raise LimitError(f"systemd refused a scope: {result.text[:200]}", "systemctl --user status")
@@ -227,6 +227,31 @@ def _systemd_scope(ident: str, parent: str) -> str:
     os.makedirs(f"{base}/monitor", exist_ok=True)
     files.write_plain(f"{base}/monitor/cgroup.procs", str(os.getpid()))
     return base
+
+
+def join(path: str, *, limited: bool) -> None:
+    """Move this process into a container's cgroup ("" = it has none).
+
+    Where the caller's own cgroup lies outside of what is delegated to the user (an ssh session),
+    only systemd may do it. A process that cannot be moved runs outside if nothing is limited.
+    """
+    if not path:
+        return
+    try:
+        files.write_plain(f"{path}/cgroup.procs", str(os.getpid()))
+    except PermissionError as error:
+        if not _attach_by_systemd(path) and limited:
+            raise LimitError(f"the container's cgroup cannot be entered from here: {os_reason(error)}") from error
+
+
+def _attach_by_systemd(path: str) -> bool:
+    unit, leaf = os.path.split(path)
+    name = os.path.basename(unit)
+    busctl = spawn.which("busctl")
+    if busctl is None or not has_systemd() or not name.endswith(".scope"):
+        return False
+    call = [busctl, "--user", "call", *_MANAGER, "AttachProcessesToUnit", "ssau"]
+    return spawn.run([*call, name, f"/{leaf}", "1", str(os.getpid())]).code == 0
 
 
 def kill(path: str) -> None:

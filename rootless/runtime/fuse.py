@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import LaunchError, RpodError, StorageError, os_reason
+from rootless.errors import LaunchError, RpodError, StorageError
 from rootless.kernel import spawn, syscalls, userns
 from rootless.runtime import messages
 from rootless.storage import drivers
@@ -59,9 +59,6 @@ def _mount_and_send(plan: drivers.RootPlan, init_pid: int, channel: messages.Cha
         drivers.wait_for_mount(plan.merged, device, lambda: os.waitpid(pid, os.WNOHANG)[0] == 0)
         channel.send("mounted", fd=syscalls.open_tree(_AT_FDCWD, plan.merged, syscalls.OPEN_TREE_CLONE), pid=pid)
     except ChildProcessError:
-        channel.send("error", **messages.error_values(StorageError("fuse-overlayfs ended at once", "rpod doctor")))
-    except RpodError as error:
-        channel.send("error", **messages.error_values(error))
-    except OSError as error:
-        words = f"fuse-overlayfs cannot be started: {os_reason(error)}"
-        channel.send("error", **messages.error_values(StorageError(words, "rpod doctor")))
+        channel.send_error(StorageError("fuse-overlayfs ended at once", "rpod doctor"), "")
+    except (RpodError, OSError) as error:
+        channel.send_error(error, "fuse-overlayfs cannot be started")

@@ -55,12 +55,8 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
             os._exit(1)
         os.set_inheritable(channel.fileno(), False)
         run_program(plan.spec, channel.fileno(), program, init=plan.init)
-    except RpodError as error:
-        channel.send("error", **messages.error_values(error))
-    except OSError as error:
-        channel.send("error", message=f"the container cannot be set up: {os_reason(error)}", hint="", code=125)
     except BaseException as error:
-        channel.send("error", message=f"the container cannot be set up: {error!r}", hint="", code=125)
+        channel.send_error(error, "the container cannot be set up")
     os._exit(1)
 
 
@@ -110,7 +106,7 @@ def _mount_root(plan: LaunchPlan, tree: int) -> mounts.Root:
             ) from error
     else:
         mounts.place(tree, os.open(merged, os.O_PATH | os.O_DIRECTORY))
-    return mounts.Root(merged)
+    return mounts.Root.at(merged)
 
 
 def _fill_volumes(plan: LaunchPlan, root: mounts.Root) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import LaunchError, RpodError, os_reason
-from rootless.kernel import files, spawn, syscalls, userns
-from rootless.runtime import init, launch, messages, mounts, security, terminal, users
+from rootless.errors import LaunchError, RpodError
+from rootless.kernel import spawn, syscalls, userns
+from rootless.runtime import cgroup, init, launch, messages, mounts, security, terminal, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FLAGS = {
 class JoinPlan:
     """One exec: the program as a spec, whose namespaces it joins, and what it is to the caller."""
 
-    __slots__ = ("cgroup", "die_with_caller", "groups", "init_pidfd", "namespaces", "preserve_fds", "spec", "user")
+    __slots__ = ("cgroup", "die_with_caller", "groups", "init_pidfd", "limited", "namespaces", "preserve_fds", "spec", "user")
 
     def __init__(self, spec: Spec, init_pidfd: int, namespaces: list[str]) -> None:
         self.spec = spec
@@ -43,6 +43,7 @@ class JoinPlan:
         self.user = ""
         self.groups: list[str] = []
         self.cgroup = ""
+        self.limited = False  # whether the user gave limits, so that running outside the cgroup is no way out
         self.preserve_fds = 0
         self.die_with_caller = True
 
@@ -56,8 +57,7 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
     """Join, clone the real process with our parent as its parent, tell its pid, and end."""
     try:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-        if plan.cgroup:
-            files.write_plain(f"{plan.cgroup}/cgroup.procs", str(os.getpid()))
+        cgroup.join(plan.cgroup, limited=plan.limited)
         enter(plan.init_pidfd, plan.namespaces)
         pid = syscalls.clone(_CLONE_PARENT)
         if pid == 0:
@@ -65,8 +65,8 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
             body()
             os._exit(1)
         os.write(report_fd, str(pid).encode())
-    except OSError as error:
-        os.write(report_fd, f"!{os_reason(error)}".encode())
+    except (RpodError, OSError) as error:
+        os.write(report_fd, f"!{messages.described(error, 'setns').message}".encode())
     finally:
         os._exit(0)
 
@@ -136,7 +136,7 @@ def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Str
         os.setsid()
         syscalls.new_session_keyring()
         userns.become_root()
-        root = mounts.Root("/")
+        root = mounts.Root.at("/")
         user = users.look_up(root, plan.user, plan.groups)
         init.take_user(plan.spec, user)
         if process.terminal:
@@ -150,10 +150,6 @@ def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Str
         init.run_program(
             plan.spec, channel.fileno(), program, init=False, die_with_parent=plan.die_with_caller
         )
-    except RpodError as error:
-        channel.send("error", **messages.error_values(error))
-    except OSError as error:
-        channel.send("error", message=f"the program cannot be started: {os_reason(error)}", hint="", code=125)
     except BaseException as error:
-        channel.send("error", message=f"the program cannot be started: {error!r}", hint="", code=125)
+        channel.send_error(error, "the program cannot be started")
     os._exit(1)

@@ -121,12 +121,8 @@ class _Launcher:
         try:
             self._launch()
             return
-        except RpodError as error:
-            report = messages.error_values(error)
-        except OSError as error:
-            report = {"message": f"the container cannot be started: {os_reason(error)}", "hint": "", "code": 125}
         except BaseException as error:
-            report = {"message": f"the container cannot be started: {error!r}", "hint": "", "code": 125}
+            report = messages.error_values(messages.described(error, "the container cannot be started"))
         for step in reversed(self.undo):
             try:
                 step()
@@ -311,7 +307,7 @@ class _Launcher:
                 monitor_pid=os.getpid(),
                 started_ns=time.time_ns(),
                 cgroup=self.cgroup.path,
-                helpers=self.helpers,
+                helpers=[[pid, process.start_ticks(pid)] for pid in self.helpers],
                 ports=[port.to_json() for port in network.ports] if network else [],
             )
         )

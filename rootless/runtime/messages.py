@@ -19,7 +19,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless.errors import LaunchError, RpodError
+from rootless.errors import LaunchError, RpodError, os_reason
 from rootless.kernel import fastjson
 
 MAX_BYTES = 65536
@@ -48,6 +48,10 @@ class Channel:
             self._sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
         except OSError as error:
             raise LaunchError("the other side of the launch is gone") from error
+
+    def send_error(self, error: BaseException, what: str) -> None:
+        """Send what went wrong; ``what`` begins the line for an error that has no words for users."""
+        self.send("error", -1, **error_values(described(error, what)))
 
     def receive(self) -> Message:
         """The next message; kind "" at the end of file. Raises LaunchError for an ``error`` message."""
@@ -85,6 +89,13 @@ def pair() -> tuple[Channel, Channel]:
     """Two connected ends, for launcher and init."""
     first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     return Channel(first), Channel(second)
+
+
+def described(error: BaseException, what: str) -> RpodError:
+    """Any exception as one that a user can read."""
+    if isinstance(error, RpodError):
+        return error
+    return LaunchError(f"{what}: {os_reason(error) if isinstance(error, OSError) else repr(error)}")
 
 
 def error_values(error: RpodError) -> dict[str, object]:

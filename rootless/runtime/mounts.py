@@ -76,8 +76,13 @@ class Root:
 
     __slots__ = ("fd",)
 
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def at(cls, path: str) -> Root:
+        """The root at ``path``."""
+        return cls(os.open(path, os.O_PATH | os.O_DIRECTORY))
 
     def open(self, path: str, flags: int = os.O_PATH, *, links: bool = True) -> int:
         """A descriptor of ``path`` inside the root; a link can never lead out of it."""

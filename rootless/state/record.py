@@ -25,7 +25,7 @@ class Record:
     def __init__(self, **values: object) -> None:
         for name, default in self.FIELDS.items():
             value = values.pop(name, default)
-            setattr(self, name, type(value)(value) if isinstance(value, list | dict) else value)  # type: ignore[call-arg]
+            setattr(self, name, type(value)(value) if isinstance(value, list | dict) else value)
         if values:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(values)}")
 
@@ -132,7 +132,7 @@ class ContainerRecord(Record):
         dns_option: list[str]
         add_host: list[str]
         hostname: str
-        ports: list[dict[str, str | int]]
+        ports: list[dict[str, object]]
         exposed: list[str]
         join: dict[str, str]
         mounts: list[dict[str, str | list[str] | bool]]
@@ -165,7 +165,7 @@ class RunRecord(Record):
         "monitor_pid": 0,
         "started_ns": 0,
         "cgroup": "",
-        "helpers": [],
+        "helpers": [],  # [[pid, start_ticks], …]
         "ports": [],
         "restarts": 0,
         "stopped_by_user": False,
@@ -179,8 +179,8 @@ class RunRecord(Record):
         monitor_pid: int
         started_ns: int
         cgroup: str
-        helpers: list[int]
-        ports: list[dict[str, str | int]]
+        helpers: list[list[int]]
+        ports: list[dict[str, object]]
         restarts: int
         stopped_by_user: bool
 
