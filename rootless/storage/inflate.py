@@ -1,0 +1,131 @@
+"""Uncompress a layer while it arrives: gzip (RFC 1952), zstd (RFC 8878), or plain.
+
+The first bytes decide, and must agree with the media type. Whatever a few bytes claim to
+unpack to, at most one chunk of it is in memory, and the total is bounded.
+"""
+
+from __future__ import annotations
+
+import zstandard
+from isal import igzip_lib
+
+from rootless.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LIMIT_BYTES = 64 << 30
+_READ = 1 << 18
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# RFC 8878, 3.1.1.1.2: a decoder may limit the window; 128 MiB is what zstd(1) itself accepts.
+_ZSTD_MAX_WINDOW = 1 << 27
+
+
+def open_stream(
+    read: Callable[[int], bytes], media_type: str = "", limit_bytes: int = LIMIT_BYTES
+) -> Callable[[], bytes]:
+    """A function that returns the next chunk of the uncompressed stream, b"" at its end.
+
+    ``read(n)`` returns up to n bytes, b"" at the end. An empty ``media_type`` takes any form.
+    The returned function raises StorageError for damaged data and over ``limit_bytes``.
+    """
+    chunks = _limited(_open(read, media_type), limit_bytes)
+    return lambda: next(chunks, b"")
+
+
+def _open(read: Callable[[int], bytes], media_type: str) -> Iterator[bytes]:
+    start = b""
+    while len(start) < len(_ZSTD_MAGIC) and (data := read(_READ)):
+        start += data
+    form = "plain"
+    if start.startswith(_GZIP_MAGIC):
+        form = "gzip"
+    elif start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
+        form = "zstd"
+    wanted = _form(media_type)
+    if wanted not in ("", form):
+        raise StorageError(f"the layer is {form} although its media type is {media_type}")
+    source = _Replayed(start, read)
+    yield from {"gzip": _gzip, "zstd": _zstd, "plain": _plain}[form](source)
+
+
+def _is_skippable(start: bytes) -> bool:
+    """A zstd skippable frame (RFC 8878, 3.1.2), with which estargz-like layers begin."""
+    return start[1:4] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50
+
+
+def _form(media_type: str) -> str:
+    """The compression that a media type names; "" when nothing was said."""
+    if not media_type:
+        return ""
+    if media_type.endswith(("+gzip", ".gzip")):
+        return "gzip"
+    if media_type.endswith(("+zstd", ".zstd")):
+        return "zstd"
+    return "plain"
+
+
+class _Replayed:
+    """The bytes that were looked at, then the rest."""
+
+    __slots__ = ("_read", "_start")
+
+    def __init__(self, start: bytes, read: Callable[[int], bytes]) -> None:
+        self._start = start
+        self._read = read
+
+    def read(self, size: int = _READ) -> bytes:
+        if self._start:
+            data, self._start = self._start[:size], self._start[size:]
+            return data
+        return self._read(size)
+
+
+def _limited(chunks: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > limit_bytes:
+            raise StorageError(f"the layer unpacks to more than {limit_bytes} bytes")
+        yield chunk
+
+
+def _plain(source: _Replayed) -> Iterator[bytes]:
+    while data := source.read():
+        yield data
+
+
+def _gzip(source: _Replayed) -> Iterator[bytes]:
+    """One member after the other; zeros may follow the last (tapes), nothing else."""
+    pending = source.read()
+    try:
+        while pending.startswith(_GZIP_MAGIC):
+            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            while not member.eof:
+                if member.needs_input and not pending and not (pending := source.read()):
+                    raise StorageError("the gzip stream ends in the middle")
+                if data := member.decompress(pending, _CHUNK):
+                    yield data
+                pending = b""
+            pending = member.unused_data
+            while len(pending) < len(_GZIP_MAGIC) and (more := source.read()):
+                pending += more
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls the class an instance
+        raise StorageError(f"the gzip stream is damaged: {error}") from None
+    while pending:
+        if pending.strip(b"\0"):
+            raise StorageError("something that is not gzip follows the gzip stream")
+        pending = source.read()
+
+
+def _zstd(source: _Replayed) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW)
+    reader = decompressor.stream_reader(source, read_size=_READ, read_across_frames=True)  # type: ignore[arg-type]
+    try:
+        while data := reader.read(_CHUNK):
+            yield data
+    except zstandard.ZstdError as error:
+        raise StorageError(f"the zstd stream is damaged: {error}") from None
