@@ -165,7 +165,10 @@ class Registry:
                 return response
             with response:
                 location = response.header("Location")
-            target = urljoin(url, location)
+            try:
+                target = urljoin(url, location)
+            except ValueError:
+                raise RegistryError(f"{self.domain} redirects to {printable(location[:100])!r}: refused") from None
             origin = Origin.of(target)
             if response.origin.scheme == "https" and origin.scheme == "http":
                 raise RegistryError(f"{self.domain} redirects from https to http ({origin.host}): refused")

@@ -16,6 +16,7 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InsecureRequestWarning,
     NameResolutionError,
     NewConnectionError,
     ProxyError,
@@ -28,6 +29,9 @@ from rootless.log import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+# The user decided about that host and was told what it means.
+urllib3.disable_warnings(InsecureRequestWarning)
 
 E = TypeVar("E", bound=BaseException)
 
@@ -303,12 +307,12 @@ def _explain(error: BaseException, origin: Origin) -> RegistryError:
         return RegistryError(f"the proxy for {where} cannot be used: {error}", "look at https_proxy and no_proxy")
     if isinstance(error, NameResolutionError):
         return UnreachableError(f"the name {origin.host} does not resolve", "check the name and the network")
-    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
-        return TransientError(f"{where} does not answer: timed out", "check the network, then try again")
     reason = _cause(error, OSError)
     words = (reason.strerror or str(reason)).lower() if reason else str(error)[:200]
-    if isinstance(error, NewConnectionError):
+    if isinstance(error, NewConnectionError):  # before ConnectTimeoutError, which is its base class
         return UnreachableError(f"{where} cannot be reached: {words}", "check that the registry runs and the network")
+    if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
+        return TransientError(f"{where} does not answer: timed out", "check the network, then try again")
     return TransientError(f"the connection to {where} broke: {words}", "try again")
 
 
