@@ -8,13 +8,13 @@ import os
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import LaunchError
 from rootless.kernel import process
-from rootless.state.containers import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.runtime.launch import Launched
+    from rootless.state.containers import Container
 
 
 class Monitor(Peer):

@@ -8,7 +8,6 @@ import time
 
 from rootless import config, log
 from rootless.engine import images, specs, values, volumes
-from rootless.spec import Spec
 from rootless.errors import NotFoundError, RpodError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.network import driver as networks
@@ -22,6 +21,7 @@ from rootless.storage.images import ImageStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.options import ContainerOptions
+    from rootless.spec import Spec
     from rootless.storage.images import Image
 
 _LOG_DRIVERS = ("k8s-file", "json-file", "none")
@@ -186,8 +186,10 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
 
 
 def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
-    """Namespaces of other containers. Joining any means joining its user namespace, too: only there
-    has this user the right to enter the others."""
+    """Namespaces of other containers.
+
+    Joining any means joining its user namespace, too: only there has this user the right to enter the others.
+    """
     for kind, text in (
         ("pid", options.pid),
         ("ipc", options.ipc),
@@ -303,5 +305,3 @@ def _write_cidfile(path: str, ident: str) -> None:
         os.close(fd)
     except OSError as error:
         raise UsageError(f"--cidfile: {os_reason(error)}") from error
-
-

@@ -78,8 +78,8 @@ def _images() -> Group:
         entry = Entry(image.id, names[0] if names else "<none>", own, shared_bytes=shared, users=users.get(image.id, 0))
         entry.created_ns = image.created_ns
         entries.append(entry)
-    for chain_id in store.unused_layers():
-        entries.append(Entry(chain_id, "<layer of an unfinished pull>", sizes.get(chain_id, 0)))
+    lost = store.unused_layers()
+    entries += [Entry(chain_id, "<layer of an unfinished pull>", sizes.get(chain_id, 0)) for chain_id in lost]
     return Group("Images", entries, sum(sizes.values()))
 
 

@@ -9,12 +9,13 @@ from rootless.errors import StateError
 from rootless.kernel import spawn, userns
 from rootless.runtime import join
 from rootless.spec import Spec
-from rootless.state.containers import Container
 from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rootless.state.containers import Container
 
 
 def inside(container: Container, work: Callable[[int], object]) -> object:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rootless.engine import logfile
 from rootless.errors import UnsupportedError, UsageError
-from rootless.state.containers import Container, Containers, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rootless.state.containers import Container, Containers, State
 
 _STATES = frozenset(("created", "initialized", "running", "paused", "exited", "stopped", "removing"))
 _LATER = frozenset(("pod", "health", "restart-policy", "ctr-depends"))

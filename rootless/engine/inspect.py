@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rootless.engine import port, start
 from rootless.kernel import times
-from rootless.state.containers import Container, State
-from rootless.state.record import ContainerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.spec import Spec
+    from rootless.state.containers import Container, State
+    from rootless.state.record import ContainerRecord
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -43,7 +43,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "BoundingCaps": spec.process.bounding,
         "ExecIDs": [],
         "GraphDriver": _graph_driver(container),
-        "Mounts": _mounts(record, spec),
+        "Mounts": _mounts(record),
         "NetworkSettings": _network(container),
         "Namespace": "",
         "IsInfra": False,
@@ -93,7 +93,7 @@ def _graph_driver(container: Container) -> dict[str, object]:
     }
 
 
-def _mounts(record: ContainerRecord, spec: Spec) -> list[dict[str, object]]:
+def _mounts(record: ContainerRecord) -> list[dict[str, object]]:
     result: list[dict[str, object]] = []
     for mount in record.mounts:
         options = [str(item) for item in mount["options"]] if isinstance(mount["options"], list) else []
@@ -119,9 +119,7 @@ def _ports(container: Container) -> dict[str, object]:
     for mapping in port.mappings(container):
         key = f"{mapping.container_port}/{mapping.protocol}"
         bindings.setdefault(key, []).append({"HostIp": mapping.host_ip, "HostPort": str(mapping.host_port)})
-    exposed: dict[str, object] = {
-        (item if "/" in item else f"{item}/tcp"): None for item in container.record.exposed
-    }
+    exposed: dict[str, object] = {(item if "/" in item else f"{item}/tcp"): None for item in container.record.exposed}
     return exposed | bindings
 
 
@@ -226,9 +224,7 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
         "CpusetCpus": limits.cpuset_cpus,
         "MemorySwap": limits.memory_swap or 0,
         "PidsLimit": limits.pids or 0,
-        "Ulimits": [
-            {"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits
-        ],
+        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits],
         "Init": record.init,
         "Devices": [
             {"PathOnHost": d.source, "PathInContainer": d.path, "CgroupPermissions": "rwm"} for d in spec.devices
@@ -238,7 +234,7 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
 
 def _shm_size(spec: Spec) -> int:
     for mount in spec.mounts:
-        if mount.destination == "/dev/shm":  # noqa: S108 - the container's
+        if mount.destination == "/dev/shm":
             for option in mount.options:
                 if option.startswith("size="):
                     return int(option.removeprefix("size="))

@@ -36,7 +36,7 @@ def parse_k8s(line: bytes) -> Entry | None:
 
 
 def parse_json(line: bytes) -> Entry | None:
-    """``{"log":"text\\n","stream":"stdout","time":"…"}``; None for a damaged line."""
+    """``{"log": "text and line end", "stream": "stdout", "time": "…"}``; None for a damaged line."""
     try:
         value = fastjson.loads(line)
         assert isinstance(value, dict)

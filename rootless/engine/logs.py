@@ -8,7 +8,10 @@ from rootless.engine import logfile
 from rootless.engine.session import write_all
 from rootless.errors import UnsupportedError, os_reason
 from rootless.kernel import times
-from rootless.state.containers import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.containers import Container
 
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _POLL_S = 0.1
@@ -49,8 +52,10 @@ def logs(
         readers.append(Reader(container, driver, _prefix(container, index, view, many=len(containers) > 1)))
     for reader in readers:
         reader.history(view, tail)
-    while follow and any([reader.more(view) for reader in readers]):
-        time.sleep(_POLL_S)
+    following = readers if follow else []
+    while following:
+        following = [reader for reader in following if reader.more(view)]
+        time.sleep(_POLL_S if following else 0)
     return 0
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rootless.errors import NotFoundError, UsageError
 from rootless.network.ports import PortMapping
-from rootless.state.containers import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.containers import Container
 
 
 def mappings(container: Container) -> list[PortMapping]:

@@ -125,9 +125,7 @@ def _mounts(
     return kept + [mount.to_mount() for mount in wanted]
 
 
-def _system_mounts(
-    options: ContainerOptions, record: ContainerRecord, spec: Spec, shm_size: str
-) -> list[Mount]:
+def _system_mounts(options: ContainerOptions, record: ContainerRecord, spec: Spec, shm_size: str) -> list[Mount]:
     closed = ["nosuid", "noexec", "nodev"]
     size = values.size(options.shm_size or shm_size, "--shm-size")
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]

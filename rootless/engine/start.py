@@ -17,17 +17,18 @@ from rootless.runtime import launch
 from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
 from rootless.state.containers import Container, Containers
-from rootless.state.record import ContainerRecord, RunRecord
 from rootless.storage import drivers
 from rootless.storage.layers import LayerStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.record import ContainerRecord, RunRecord
 
 _CLEANUP = "from rootless.__main__ import main; main()"
 _SINGLE_ID_SAID = "single-id-said"
 
 
-def start(
-    container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool
-) -> int:
+def start(container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool) -> int:
     """Start a container that does not run; with ``attach`` stay with it and return its exit code."""
     alive = take_alive(container)
     if alive is None:
@@ -78,14 +79,18 @@ def read_spec(container: Container) -> Spec:
     try:
         return Spec.from_json(files.read_json(path))
     except (OSError, fastjson.JSONError) as error:
-        raise StorageError(f"{path} cannot be read: {error}", f"rpod rm {container.name}, and create it anew") from error
+        raise StorageError(
+            f"{path} cannot be read: {error}", f"rpod rm {container.name}, and create it anew"
+        ) from error
 
 
 def _plan(container: Container) -> LaunchPlan:
     record = container.record
     spec = read_spec(container)
     settings = config.load()
-    plan = LaunchPlan(container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container))
+    plan = LaunchPlan(
+        container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container)
+    )
     ranges = userns.read_ranges()
     plan.maps = None if "user" in record.join else id_map(record, ranges)
     if plan.maps is not None and plan.maps.single:
@@ -97,7 +102,9 @@ def _plan(container: Container) -> LaunchPlan:
     plan.copy_up = _empty_volumes(record)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.cgroup_parent, plan.cgroup_manager = record.cgroup_parent, settings.engine.cgroup_manager
-    plan.optional_limits = frozenset(("pids",)) if spec.resources.pids == settings.containers.pids_limit else frozenset()
+    plan.optional_limits = (
+        frozenset(("pids",)) if spec.resources.pids == settings.containers.pids_limit else frozenset()
+    )
     plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
     _write_names(container, record, plan)
     return plan

@@ -8,12 +8,13 @@ import time
 from rootless.engine import start
 from rootless.errors import UsageError
 from rootless.kernel import files, userns
-from rootless.kernel.userns import Extent
 from rootless.state.containers import Container, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rootless.kernel.userns import Extent
 
 _DEFAULT = ["user", "pid", "ppid", "%cpu", "elapsed", "tty", "time", "args"]
 _TICKS = os.sysconf("SC_CLK_TCK")

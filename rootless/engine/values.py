@@ -18,7 +18,7 @@ def size(text: str, option: str) -> int:
     unit = number[len(digits) :].removesuffix("ib").removesuffix("b") or ""
     try:
         value = float(digits)
-        if value < 0 or value != value or value > 1 << 62:
+        if not 0 <= value <= 1 << 62:
             raise ValueError
         return int(value * _UNITS[unit])
     except (ValueError, KeyError):

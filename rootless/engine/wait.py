@@ -6,7 +6,10 @@ import time
 
 from rootless.errors import NotFoundError, UsageError
 from rootless.kernel import files
-from rootless.state.containers import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.containers import Container
 
 _CONDITIONS = frozenset(("created", "initialized", "running", "paused", "exited", "stopped", "removing"))
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 
 _SIGNALS_TO_DEFAULT = (2, 3, 13, 15, 17)  # INT QUIT PIPE TERM CHLD
-_POSIX_SPAWN_CLOSE = os.POSIX_SPAWN_CLOSE
-_POSIX_SPAWN_DUP2 = os.POSIX_SPAWN_DUP2
+_HIGH_FD = 200
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "TMPDIR")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -61,15 +60,13 @@ def start(
     ``fds`` maps numbers in the program to descriptors here; 0, 1 and 2 are shared unless
     mapped. Everything else closes on exec, as all descriptors of Python do. Raises OSError.
     """
-    actions: list[tuple[int, int, int]] = []
+    actions: list[tuple[int, ...]] = []
     # Through high numbers first, so that a mapping like {3: 4, 4: 3} does not overwrite itself.
     mapped = list((fds or {}).items())
-    for index, (_, source) in enumerate(mapped):
-        actions.append((_POSIX_SPAWN_DUP2, source, 200 + index))
-    for index, (target, _) in enumerate(mapped):
-        actions.append((_POSIX_SPAWN_DUP2, 200 + index, target))
-    for index in range(len(mapped)):
-        actions.append((_POSIX_SPAWN_CLOSE, 200 + index, 0)[:2])  # type: ignore[arg-type]
+    high = range(_HIGH_FD, _HIGH_FD + len(mapped))
+    actions += [(os.POSIX_SPAWN_DUP2, source, number) for number, (_, source) in zip(high, mapped, strict=True)]
+    actions += [(os.POSIX_SPAWN_DUP2, number, target) for number, (target, _) in zip(high, mapped, strict=True)]
+    actions += [(os.POSIX_SPAWN_CLOSE, number) for number in high]
     extra = {"setpgroup": 0} if new_group else {}
     return os.posix_spawn(
         argv[0],

@@ -140,13 +140,9 @@ def setns(fd: int, flags: int = 0) -> None:
     _check(_libc.setns(fd, flags), "setns")
 
 
-def mount(
-    source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None
-) -> None:
+def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None) -> None:
     """mount(2)."""
-    _check(
-        _libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)), target
-    )
+    _check(_libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)), target)
 
 
 def umount(target: str, flags: int = 0) -> None:

@@ -15,7 +15,10 @@ import time
 
 from rootless.errors import LimitError, os_reason
 from rootless.kernel import files, spawn
-from rootless.spec import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.spec import Resources
 
 MOUNT = "/sys/fs/cgroup"
 _SCOPE_WAIT_S = 5.0

@@ -6,6 +6,7 @@ only the user's own id and subordinate ids may be shown.
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from rootless.errors import LaunchError, UsageError
@@ -159,7 +160,7 @@ def check(extents: list[Extent], option: str) -> list[Extent]:
         raise UsageError(f"{option}: {len(extents)} extents, the kernel takes {_MAX_EXTENTS}")
     for side in ("inside", "outside"):
         ordered = sorted(extents, key=lambda e: int(getattr(e, side)))
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in itertools.pairwise(ordered):
             if getattr(one, side) + one.size > getattr(other, side):
                 raise UsageError(f"{option}: {one} and {other} overlap")
     return extents

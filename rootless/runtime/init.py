@@ -14,12 +14,12 @@ import sys
 from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
 from rootless.kernel import files, syscalls, userns
 from rootless.runtime import messages, mounts, security, terminal, users
-from rootless.spec import Spec
 from rootless.storage import drivers, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.runtime.plan import LaunchPlan
+    from rootless.spec import Spec
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
@@ -193,9 +193,7 @@ def _configure_kernel(spec: Spec) -> None:
         files.write_plain("/proc/self/oom_score_adj", str(spec.process.oom_score_adj))
 
 
-def run_program(
-    spec: Spec, error_fd: int, program: Program, *, init: bool, die_with_parent: bool = True
-) -> None:
+def run_program(spec: Spec, error_fd: int, program: Program, *, init: bool, die_with_parent: bool = True) -> None:
     """Drop every privilege and exec the program through the static init; never returns."""
     process = spec.process
     os.umask(process.umask)
@@ -240,7 +238,8 @@ def find_program(name: str, search: str) -> str:
     if denied:
         raise NotExecutableError(f"{name}: permission denied")
     raise ProgramNotFoundError(
-        f"executable file {name!r} not found in $PATH of the container", "is the command spelled right, and in the image?"
+        f"executable file {name!r} not found in $PATH of the container",
+        "is the command spelled right, and in the image?",
     )
 
 
@@ -250,7 +249,7 @@ def explain_exec(name: str, errno: int) -> RpodError:
     if errno in (2, 20):
         return ProgramNotFoundError(f"{name}: {reason}", "a script's first line may name a program that is missing")
     if errno == 8:
-        return NotExecutableError(f"{name}: exec format error", "it is no program for this machine, or lacks its #! line")
+        return NotExecutableError(
+            f"{name}: exec format error", "it is no program for this machine, or lacks its #! line"
+        )
     return NotExecutableError(f"{name}: {reason}")
-
-

@@ -34,7 +34,17 @@ _FLAGS = {
 class JoinPlan:
     """One exec: the program as a spec, whose namespaces it joins, and what it is to the caller."""
 
-    __slots__ = ("cgroup", "die_with_caller", "groups", "init_pidfd", "limited", "namespaces", "preserve_fds", "spec", "user")
+    __slots__ = (
+        "cgroup",
+        "die_with_caller",
+        "groups",
+        "init_pidfd",
+        "limited",
+        "namespaces",
+        "preserve_fds",
+        "spec",
+        "user",
+    )
 
     def __init__(self, spec: Spec, init_pidfd: int, namespaces: list[str]) -> None:
         self.spec = spec
@@ -83,7 +93,9 @@ def start_inside(plan: JoinPlan, body: Callable[[], None]) -> int:
     os.close(read_end)
     os.waitpid(middle, 0)
     if not answer.isdigit():
-        raise LaunchError(f"the container cannot be entered: {answer.lstrip('!') or 'the process that tried was killed'}")
+        raise LaunchError(
+            f"the container cannot be entered: {answer.lstrip('!') or 'the process that tried was killed'}"
+        )
     return int(answer)
 
 
@@ -147,9 +159,7 @@ def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Str
         security.apply_rlimits(process.rlimits)
         terminal.use_streams(streams.inside, user.uid, terminal=process.terminal)
         syscalls.close_on_exec_from(3 + plan.preserve_fds)
-        init.run_program(
-            plan.spec, channel.fileno(), program, init=False, die_with_parent=plan.die_with_caller
-        )
+        init.run_program(plan.spec, channel.fileno(), program, init=False, die_with_parent=plan.die_with_caller)
     except BaseException as error:
         channel.send_error(error, "the program cannot be started")
     os._exit(1)

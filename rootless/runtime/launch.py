@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.kernel.userns import IdMap
     from rootless.network.driver import Started
     from rootless.runtime.plan import LaunchPlan
     from rootless.spec import Spec
@@ -253,9 +252,7 @@ class _Launcher:
         network = self.plan.network
         if network is None:
             return None
-        started = network.driver.start(
-            self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options
-        )
+        started = network.driver.start(self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options)
         self.helpers += started.helpers
         self.held += started.held
         self.undo.append(started.stop)

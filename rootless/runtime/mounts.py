@@ -13,7 +13,10 @@ import stat
 
 from rootless.errors import LaunchError, UnsupportedError, os_reason
 from rootless.kernel import syscalls as sc
-from rootless.spec import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.spec import Mount
 
 _ATTRIBUTES = {  # option -> (bits to set, bits to clear)
     "ro": (sc.MOUNT_ATTR_RDONLY, 0),
@@ -125,7 +128,9 @@ def is_directory(fd: int) -> bool:
 
 def bind(source: int, options: Options) -> int:
     """A detached copy of the mount or file at descriptor ``source``, with its attributes set."""
-    tree = sc.open_tree(source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if options.recursive else 0))
+    tree = sc.open_tree(
+        source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if options.recursive else 0)
+    )
     # A bind keeps what locked flags of the source demand; only what was asked for changes.
     _set_attributes(tree, options, recursive=options.recursive)
     return tree

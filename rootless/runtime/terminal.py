@@ -8,7 +8,10 @@ import termios
 
 from rootless.kernel import syscalls as sc
 from rootless.runtime import mounts
-from rootless.runtime.mounts import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.runtime.mounts import Root
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430

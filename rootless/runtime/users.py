@@ -11,7 +11,10 @@ import stat
 
 from rootless.errors import LaunchError
 from rootless.kernel.userns import MAX_ID
-from rootless.runtime.mounts import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.runtime.mounts import Root
 
 _LIMIT_BYTES = 1 << 20
 

@@ -291,7 +291,7 @@ class Containers:
         """Take the name (one is made up if it is empty) and the lock of a container to be made."""
         return NewContainer(self, record)
 
-    def _claim(self, name: str, ident: str) -> bool:
+    def claim(self, name: str, ident: str) -> bool:
         """Make ``names/NAME`` mean ``ident``; False if the name is taken by a living container."""
         path = f"{self.data_dir}/names/{name}"
         for _ in range(3):
@@ -328,7 +328,7 @@ class Containers:
         """Give a container another name. ConflictError if that is taken."""
         check_name(name)
         old = container.name
-        if not self._claim(name, container.id):
+        if not self.claim(name, container.id):
             raise name_taken(name, self.taken_by(name))
         container.record.name = name
         container.save(sync=True)
@@ -389,7 +389,7 @@ class NewContainer:
     def _take_name(self, record: ContainerRecord) -> None:
         if record.name:
             check_name(record.name)
-            if not self._store._claim(record.name, record.id):
+            if not self._store.claim(record.name, record.id):
                 name, record.name = record.name, ""
                 self.discard()
                 raise name_taken(name, self._store.taken_by(name))
@@ -398,7 +398,7 @@ class NewContainer:
 
         for attempt in range(100):
             record.name = names.random_name(attempt)
-            if self._store._claim(record.name, record.id):
+            if self._store.claim(record.name, record.id):
                 return
         record.name = ""
         self.discard()
