@@ -1,0 +1,75 @@
+"""The two engines of the bench: each with a store of its own, so that nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from support.shell import Rpod, program
+
+FUSE = "/usr/bin/fuse-overlayfs"
+
+
+class Engine:
+    """A command line, its environment, and how its monitor's pid is found."""
+
+    def __init__(self, name: str, argv: list[str], env: dict[str, str], pull: list[str]) -> None:
+        self.name = name
+        self.argv = argv
+        self.env = env
+        self._pull = pull
+
+    def run(self, *args: str) -> None:
+        """Run a command to its end, silently. Raises CalledProcessError when it fails."""
+        subprocess.run(
+            [*self.argv, *args],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=60,
+        )
+
+    def output(self, *args: str) -> str:
+        """The standard output of a command. Raises CalledProcessError when it fails."""
+        done = subprocess.run(
+            [*self.argv, *args], env=self.env, capture_output=True, text=True, timeout=120, check=True
+        )
+        return done.stdout.strip()
+
+    def pull(self, image: str) -> None:
+        """Pull from a registry without TLS."""
+        self.output(*self._pull, image)
+
+    def monitor_pid(self, container: str) -> int:
+        """The process that stays for a running container."""
+        return int(self.output("inspect", "--format", "{{.State.ConmonPid}}", container))
+
+    def reset(self) -> None:
+        """Remove all containers and images."""
+        for verb in (["rm", "-f", "-t", "0"], ["rmi", "-f"]):
+            listing = ["ps", "-aq"] if verb[0] == "rm" else ["images", "-q"]
+            if found := self.output(*listing).split():
+                self.output(*verb, *found)
+
+
+def rpod(folder: Path, runtime: Path, driver: str) -> Engine:
+    """The rpod beside this interpreter, with the storage driver ``driver``."""
+    runtime.mkdir(mode=0o700)
+    shell = Rpod(folder, runtime, driver)
+    return Engine("rpod", program(), shell.env, ["pull", "--quiet", "--tls-verify=false"])
+
+
+def podman(folder: Path, runtime: Path, driver: str) -> Engine:
+    """Podman with crun, its overlay driver said explicitly, slirp4netns as rpod has it."""
+    runtime.mkdir(mode=0o700)
+    folder.mkdir(parents=True)
+    argv = ["podman", "--root", f"{folder}/graph", "--runroot", f"{runtime}/run", "--tmpdir", f"{runtime}/tmp"]
+    # In this form, options replace those of storage.conf, so that the user's own choice does not matter.
+    argv += ["--storage-driver", "overlay", "--storage-opt"]
+    argv += [f"overlay.mount_program={FUSE if driver == 'fuse-overlayfs' else ''}"]
+    systemd = (Path(os.environ.get("XDG_RUNTIME_DIR", "")) / "bus").exists()
+    argv += ["--runtime", "crun", "--cgroup-manager", "systemd" if systemd else "cgroupfs"]
+    return Engine("podman", argv, dict(os.environ), ["pull", "--quiet", "--tls-verify=false"])
