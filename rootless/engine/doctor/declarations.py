@@ -313,7 +313,7 @@ CHECKS = (
         "pasta",
         "it runs a command in a network namespace",
         "the network for throughput and the host's own addresses",
-        ("pasta-missing", "pasta-refused"),
+        ("pasta-missing", "tun-device-missing", "tun-device-closed", "pasta-refused"),
         network.pasta,
         one_of="a network driver",
         needs=("user-namespace",),

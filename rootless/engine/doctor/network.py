@@ -79,6 +79,8 @@ def pasta() -> Verdict:
     program = spawn.which("pasta")
     if program is None:
         return Verdict("pasta is not installed", "pasta-missing")
+    if trouble := storage.open_device("/dev/net/tun", "tun-device-missing", "tun-device-closed"):
+        return trouble
     output, output_end = os.pipe()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     argv = [program, "--config-net", "--quiet", "--", spawn.which("true") or "/bin/true"]
