@@ -30,9 +30,10 @@ except ImportError:  # started alone, where there is no build backend
 
 HERE = Path(__file__).resolve().parent
 HELPERS = {
-    "rpod-monitor": ("monitor.c", "pump.c", "log.c", "options.c"),
+    "rpod-monitor": ("monitor.c", "pump.c", "clients.c", "log.c", "options.c"),
     "rpod-init": ("init.c", "hello.c"),
 }
+LIBRARY = ("freestanding.c", "freestanding_text.c")
 FREESTANDING = ("x86_64", "aarch64", "riscv64")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow")
 COMMON = ("-std=gnu11", "-D_GNU_SOURCE", *WARNINGS)
@@ -59,7 +60,7 @@ def compiler() -> list[str]:
 
 
 def _flags(sanitize: bool) -> list[str]:
-    """The compiler's options, and ``freestanding.c`` where it serves as the library."""
+    """The compiler's options, and the sources that serve as the library."""
     if sanitize:
         return [*COMMON, *SANITIZED]
     machine = platform.machine()
@@ -67,7 +68,7 @@ def _flags(sanitize: bool) -> list[str]:
         return [*COMMON, *STATIC]
     # A canary in thread-local storage, x86's default, would need the library's start.
     guard = ["-mstack-protector-guard=global"] if machine == "x86_64" else []
-    return [*COMMON, *STATIC, *WITHOUT_LIBC, *guard, str(HERE / "freestanding.c")]
+    return [*COMMON, *STATIC, *WITHOUT_LIBC, *guard, *(str(HERE / name) for name in LIBRARY)]
 
 
 def build(out: Path, *, sanitize: bool = False) -> list[Path]:

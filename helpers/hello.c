@@ -268,7 +268,8 @@ static void show_rights(struct text *out, const char *status)
 {
     const char *at = status_field(status, "CapEff:"), *word;
     size_t length = next_word(&at, &word);
-    uint64_t count = 0, mode = 0;
+    uint64_t count = 0, last = 0, mode = 0;
+    char number[32];
 
     for (size_t i = 0; i < length; i++) {
         unsigned digit = (unsigned char)word[i];
@@ -278,7 +279,12 @@ static void show_rights(struct text *out, const char *status)
     }
     label(out, "capabilities");
     text_number(out, count, 1);
-    text_add(out, " of 41, inside the user namespace only\n");
+    slurp("/proc/sys/kernel/cap_last_cap", number, sizeof number);
+    if (number_read(number, &last) != NULL) {
+        text_add(out, " of ");
+        text_number(out, last + 1, 1);
+    }
+    text_add(out, ", inside the user namespace only\n");
     at = status_field(status, "Seccomp:");
     next_word(&at, &word);
     number_read(word, &mode);

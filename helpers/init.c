@@ -156,6 +156,8 @@ int main(int argc, char **argv)
     rest = number_read(argv[2], &fd);
     if (rest == NULL || *rest != '\0' || fd > INT_MAX)
         return usage();
+    /* The caller cannot set this: the descriptor has to come through its exec of us. */
+    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
     if (strcmp(argv[1], "exec") == 0)
         return execute((int)fd, argv + 3);
     if (strcmp(argv[1], "init") == 0)

@@ -208,13 +208,13 @@ static void file_rotate(struct log *log)
     }
 }
 
-static size_t count_lines(const unsigned char *data, size_t count)
+static size_t count_records(const unsigned char *data, size_t count)
 {
-    size_t lines = 0;
+    size_t records = 0;
 
     for (size_t i = 0; i < count; i++)
-        lines += data[i] == '\n';
-    return lines;
+        records += data[i] == '\n';
+    return records;
 }
 
 /* Appends whole records. After a failure the file ends with a whole record, and the rest is counted. */
@@ -238,13 +238,13 @@ static bool file_append(struct log *log, const unsigned char *data, size_t count
             done--;
         /* Fails on what is not a regular file, and there nothing needs cutting. */
         (void)!ftruncate(log->fd, (off_t)(log->size + done));
-        log->lost += count_lines(data + done, count - done);
+        log->lost += count_records(data + done, count - done);
     }
     log->size += done;
     return done == count;
 }
 
-/* Says in the log itself how many lines it lacks. */
+/* Says in the log itself how many records it lacks. */
 static bool confess(struct log *log)
 {
     char words[128], record[512];
@@ -254,7 +254,7 @@ static bool confess(struct log *log)
 
     text_add(&line, "rpod: ");
     text_number(&line, lost, 1);
-    text_add(&line, " log lines were lost here: ");
+    text_add(&line, " log records were lost here: ");
     text_add(&line, log->lost_reason == ENOSPC || log->lost_reason == EDQUOT ? "the disk was full\n"
                                                                             : "the log could not be written\n");
     if (log->format == LOG_JSON)
@@ -277,9 +277,9 @@ static void flush(struct log *log, size_t count)
     if (!file_open(log)) {
         if (log->lost == 0)
             log->lost_reason = errno;
-        log->lost += count_lines(log->buffer, count);
+        log->lost += count_records(log->buffer, count);
     } else if (log->lost > 0 && !confess(log)) {
-        log->lost += count_lines(log->buffer, count);
+        log->lost += count_records(log->buffer, count);
     } else {
         file_append(log, log->buffer, count);
     }
@@ -346,7 +346,7 @@ void log_end(struct log *log, struct log_stream *stream)
         return;
     /* In Docker's format a line that was not ended has no "\n", and nothing follows it. */
     if (log->format == LOG_K8S || stream->utf8.have > 0)
-        add_record(log, stream, epoch_ns(), NULL, 0, true);
+        add_record(log, stream, epoch_ns(), (const unsigned char *)"", 0, true);
     stream->partial = false;
     flush(log, log->used);
 }

@@ -63,14 +63,14 @@ struct log {
     uint64_t max_size, max_files;
     int fd;
     uint64_t size;   /* of the file */
-    uint64_t lost;   /* lines that could not be written since the last one that could */
+    uint64_t lost;   /* records that could not be written since the last one that could */
     int lost_reason; /* errno of the first of them */
     size_t used;     /* of buffer */
     unsigned char buffer[LOG_BUFFER];
 };
 
 void log_open(struct log *log, const struct options *options);
-/* Logs what came from a stream. Never fails: lines that cannot be written are counted. */
+/* Logs what came from a stream. Never fails: records that cannot be written are counted. */
 void log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count);
 /* Ends the last line of a stream if the program did not. */
 void log_end(struct log *log, struct log_stream *stream);

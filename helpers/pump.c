@@ -4,27 +4,15 @@
  * as far as the container takes its input. The kernel's buffers are the queues.
  */
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <termios.h>
 
-#include "monitor.h"
+#include "pump.h"
 
 #define TTY_RETRY_MS 100
 #define TTY_DRAIN_MAX (1U << 20)
-/*
- * A running client's socket holds this much, and at the end the most that the kernel allows an
- * ordinary user: so the tail of the output (a pipe and our chunk, twice) finds room there, and
- * `rpod run … | less` shows all of it although nobody reads before the monitor is gone.
- */
-#define SEND_BUFFER (64 * 1024)
-#define SEND_BUFFER_END (4 * 1024 * 1024)
-
 enum { SLOT_LISTEN, SLOT_STDIN, SLOT_STREAMS, SLOT_CLIENTS = SLOT_STREAMS + STREAMS };
 
-static void set_nonblocking(int fd)
+void set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
 
@@ -39,26 +27,6 @@ static void stream_open(struct stream *stream, int fd, char type, const char *na
     stream->log.name = name;
     if (fd >= 0)
         set_nonblocking(fd);
-}
-
-static void set_send_buffer(int fd, int bytes)
-{
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-}
-
-static struct client *client_add(struct pump *pump, int fd, bool foreground)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct client *client = &pump->clients[i];
-
-        if (client->fd >= 0)
-            continue;
-        *client = (struct client){.fd = fd, .foreground = foreground};
-        set_nonblocking(fd);
-        set_send_buffer(fd, SEND_BUFFER);
-        return client;
-    }
-    return NULL;
 }
 
 void pump_open(struct pump *pump, const struct options *options)
@@ -83,216 +51,7 @@ void pump_open(struct pump *pump, const struct options *options)
     log_open(&pump->log, options);
 }
 
-/* ---- the container's standard input ---- */
-
-static void stdin_close(struct pump *pump)
-{
-    if (pump->stdin_fd != pump->tty_fd)
-        fd_close(&pump->stdin_fd);
-    pump->stdin_fd = -1;
-    pump->input_at = pump->input_length = 0;
-}
-
-/* Writes what is waiting. A container that does not read leaves it waiting. */
-static void stdin_write(struct pump *pump)
-{
-    while (pump->stdin_fd >= 0 && pump->input_at < pump->input_length) {
-        ssize_t done = write(pump->stdin_fd, pump->input + pump->input_at, pump->input_length - pump->input_at);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done == 0 || (done < 0 && errno == EAGAIN))
-            return;
-        if (done < 0 && pump->stdin_fd == pump->tty_fd)
-            break; /* EIO: nobody has the terminal open now, but somebody may open it again */
-        if (done < 0) {
-            stdin_close(pump);
-            return;
-        }
-        pump->input_at += (size_t)done;
-    }
-    pump->input_at = pump->input_length = 0;
-    if (pump->stdin_ending)
-        stdin_close(pump);
-}
-
-/* A client closed its input: with --stdin-once that ends the container's. */
-static void stdin_end(struct pump *pump)
-{
-    struct termios terminal;
-
-    if (!pump->stdin_once || pump->stdin_ending || pump->stdin_fd < 0)
-        return;
-    pump->stdin_ending = true;
-    /* A terminal has no end of file but the character that says so, as sshd sends it. */
-    if (pump->stdin_fd == pump->tty_fd && tcgetattr(pump->tty_fd, &terminal) == 0 &&
-        (terminal.c_lflag & ICANON) != 0)
-        pump->input[pump->input_length++] = terminal.c_cc[VEOF];
-    stdin_write(pump);
-}
-
-/* ---- clients ---- */
-
-static void client_forget(struct pump *pump, struct client *client)
-{
-    bool ends_input = client->foreground || client->typed;
-
-    fd_close(&client->fd);
-    *client = (struct client){.fd = -1};
-    /* Who leaves a terminal has detached; who leaves a pipe has closed its end. */
-    if (ends_input && pump->tty_fd < 0)
-        stdin_end(pump);
-}
-
-/* The peer does not read any more; what it sent before it left is still ours to take. */
-static void client_deafen(struct client *client)
-{
-    client->deaf = true;
-    memset(client->owed, 0, sizeof client->owed);
-    client->owed_exit = false;
-}
-
-/* Sends one message; false if the client owes us room for it. */
-static bool client_send(struct pump *pump, struct client *client, const char *type, const void *data, size_t count)
-{
-    struct iovec parts[] = {
-        {.iov_base = (void *)(uintptr_t)type, .iov_len = 1},
-        {.iov_base = (void *)(uintptr_t)data, .iov_len = count},
-    };
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-
-    if (client->deaf)
-        return true;
-    while (sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        if (errno == EINTR)
-            continue;
-        /* ENOBUFS, ENOMEM: the kernel is short of memory; the next turn tries again. */
-        if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
-            return false;
-        client_deafen(client);
-        return true;
-    }
-    pump->progress_ms = now_ms();
-    return true;
-}
-
-/* Gives a client what it has not got yet: chunks first, then the news of the end. */
-static void client_serve(struct pump *pump, struct client *client)
-{
-    for (size_t i = 0; i < STREAMS; i++) {
-        struct stream *stream = &pump->streams[i];
-
-        if (client->owed[i])
-            client->owed[i] = !client_send(pump, client, &stream->type, stream->data, stream->length);
-    }
-    if (client->owed_exit && !client->owed[STREAM_OUT] && !client->owed[STREAM_ERR])
-        client->owed_exit = !client_send(pump, client, pump->exit_text, pump->exit_text + 1, pump->exit_length - 1);
-}
-
-static void resize(const struct pump *pump, const char *words)
-{
-    uint64_t rows, columns;
-    const char *at = number_read(words, &rows);
-
-    if (pump->tty_fd < 0 || at == NULL || *at != ' ')
-        return;
-    at = number_read(at + 1, &columns);
-    if (at != NULL && *at == '\0' && rows <= USHRT_MAX && columns <= USHRT_MAX)
-        ioctl(pump->tty_fd, TIOCSWINSZ,
-              &(struct winsize){.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns});
-}
-
-/* Whether the next message is input that has to wait: seen without taking it, so it is not lost. */
-static bool must_wait(const struct pump *pump, int fd)
-{
-    char type = '\0';
-
-    if (pump->stdin_fd < 0 || pump->input_length == 0)
-        return false;
-    return recv(fd, &type, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && type == 'i';
-}
-
-static void client_message(struct pump *pump, struct client *client, char type, char *data, size_t count)
-{
-    switch (type) {
-    case 'i':
-        client->typed = true;
-        if (pump->stdin_fd >= 0 && !pump->stdin_ending) {
-            memcpy(pump->input, data, count);
-            pump->input_length = count;
-            stdin_write(pump);
-        }
-        break;
-    case 'c':
-        stdin_end(pump);
-        break;
-    case 'w':
-        data[count] = '\0';
-        resize(pump, data);
-        break;
-    case 'k':
-        pump->handed_over = pump->handed_over || (client->foreground && pump->exit_length > 0);
-        break;
-    default:
-        client_forget(pump, client);
-    }
-}
-
-/* Takes one message. The end, an empty message and one that is too long end the client. */
-static void client_read(struct pump *pump, struct client *client)
-{
-    static char data[PAYLOAD_MAX + 1];
-    char type = '\0';
-    struct iovec parts[] = {{.iov_base = &type, .iov_len = 1}, {.iov_base = data, .iov_len = PAYLOAD_MAX}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t count;
-
-    client->waits = must_wait(pump, client->fd);
-    if (client->waits)
-        return;
-    count = recvmsg(client->fd, &message, MSG_DONTWAIT);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    /* The peer closed without reading all: said once, and then comes what it had sent. */
-    if (count < 0 && errno == ECONNRESET)
-        client_deafen(client);
-    else if (count <= 0 || (message.msg_flags & MSG_TRUNC) != 0)
-        client_forget(pump, client);
-    else
-        client_message(pump, client, type, data, (size_t)count - 1);
-}
-
-static void accept_one(struct pump *pump)
-{
-    int fd = accept4(pump->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct client *client;
-
-    if (fd < 0)
-        return;
-    client = client_add(pump, fd, false);
-    if (client == NULL)
-        fd_close(&fd);
-    else if (pump->exit_length > 0)
-        client->owed_exit = true;
-}
-
-static bool has_place(const struct pump *pump)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (pump->clients[i].fd < 0)
-            return true;
-    return false;
-}
-
 /* ---- streams ---- */
-
-static bool stream_owed(const struct pump *pump, size_t which)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (pump->clients[i].fd >= 0 && pump->clients[i].owed[which])
-            return true;
-    return false;
-}
 
 static void stream_close(struct pump *pump, struct stream *stream)
 {
@@ -340,15 +99,6 @@ static void stream_read(struct pump *pump, size_t which)
 
 /* ---- one turn of the loop ---- */
 
-static short client_events(const struct client *client)
-{
-    int events = client->waits ? 0 : POLLIN;
-
-    if (client->owed[STREAM_OUT] || client->owed[STREAM_ERR] || client->owed_exit)
-        events |= POLLOUT;
-    return (short)events;
-}
-
 /* A place in the poll set. A descriptor of which nothing is wanted stays out: its hang-up would spin. */
 static struct pollfd place(int fd, short events)
 {
@@ -359,12 +109,12 @@ int pump_prepare(struct pump *pump, struct pollfd *polls)
 {
     int timeout_ms = -1;
 
-    polls[SLOT_LISTEN] = place(pump->listen_fd, has_place(pump) ? POLLIN : 0);
+    polls[SLOT_LISTEN] = place(pump->listen_fd, clients_have_place(pump) ? POLLIN : 0);
     polls[SLOT_STDIN] = place(pump->stdin_fd, pump->input_length > 0 ? POLLOUT : 0);
     for (size_t i = 0; i < STREAMS; i++) {
         struct stream *stream = &pump->streams[i];
         int64_t rest_ms = stream->retry_at_ms == 0 ? 0 : stream->retry_at_ms - now_ms();
-        bool ready = rest_ms <= 0 && !stream_owed(pump, i);
+        bool ready = rest_ms <= 0 && !clients_owed(pump, i);
 
         polls[SLOT_STREAMS + i] = place(stream->fd, ready ? POLLIN : 0);
         if (rest_ms > 0)
@@ -403,7 +153,7 @@ void pump_dispatch(struct pump *pump, const struct pollfd *polls)
             stream_read(pump, i);
     }
     if (polls[SLOT_LISTEN].fd >= 0 && polls[SLOT_LISTEN].revents != 0)
-        accept_one(pump);
+        clients_accept(pump);
 }
 
 /* ---- the end ---- */
@@ -420,9 +170,7 @@ void pump_drain(struct pump *pump)
         if (!stream->terminal && stream->fd >= 0 && ioctl(stream->fd, FIONREAD, &waiting) == 0)
             stream->allowance = (size_t)waiting;
     }
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (pump->clients[i].fd >= 0)
-            set_send_buffer(pump->clients[i].fd, SEND_BUFFER_END);
+    clients_widen(pump);
     stdin_close(pump);
     pump->progress_ms = now_ms();
 }
@@ -430,64 +178,7 @@ void pump_drain(struct pump *pump)
 bool pump_drained(const struct pump *pump)
 {
     for (size_t i = 0; i < STREAMS; i++)
-        if (pump->streams[i].fd >= 0 || stream_owed(pump, i))
+        if (pump->streams[i].fd >= 0 || clients_owed(pump, i))
             return false;
     return true;
-}
-
-void pump_forget_slow(struct pump *pump)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct client *client = &pump->clients[i];
-
-        if (client->fd >= 0 && (client->owed[STREAM_OUT] || client->owed[STREAM_ERR] || client->owed_exit))
-            client_forget(pump, client);
-    }
-}
-
-void pump_say_exit(struct pump *pump, int code, bool oom)
-{
-    struct text text = TEXT(pump->exit_text);
-
-    text_add(&text, "x");
-    text_number(&text, (uint64_t)code, 1);
-    text_add(&text, oom ? " 1" : " 0");
-    pump->exit_length = text.used;
-    for (size_t i = 0; i < CLIENTS_MAX && pump->listen_fd >= 0; i++)
-        accept_one(pump);
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct client *client = &pump->clients[i];
-
-        if (client->fd < 0)
-            continue;
-        client->owed_exit = !client->deaf;
-        client_serve(pump, client);
-    }
-}
-
-bool pump_awaits_answer(const struct pump *pump)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (pump->clients[i].fd >= 0 && (pump->clients[i].foreground || pump->clients[i].owed_exit))
-            return !pump->handed_over;
-    return false;
-}
-
-/*
- * A peer whose messages are left unread gets ECONNRESET instead of the end of what we sent. So no more
- * are let in, and those that came are taken.
- */
-void pump_close(struct pump *pump)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct client *client = &pump->clients[i];
-        char type;
-
-        if (client->fd < 0)
-            continue;
-        shutdown(client->fd, SHUT_RD);
-        while (recv(client->fd, &type, 1, MSG_DONTWAIT) > 0)
-            continue;
-        fd_close(&client->fd);
-    }
 }
