@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from rootless import paths
+from rootless import log, paths
 from rootless.engine import reconcile, stop
 from rootless.errors import StateError, StorageError
 from rootless.kernel import files, userns
 from rootless.state.containers import Container, Containers
+from rootless.state.record import ContainerRecord
 from rootless.storage.volumes import VolumeStore
 
 
@@ -20,14 +21,20 @@ def remove(container: Container, *, force: bool, volumes: bool, timeout_s: int |
                 f"container {container.name} is {container.state().status}: it cannot be removed",
                 f"rpod stop {container.name}, or rpod rm -f {container.name}",
             )
-        container.record.auto_remove = True  # nobody restarts what is being removed
-        stop.stop(container, 0 if timeout_s is None else timeout_s, keep_record=True)
-    delete(container, volumes=volumes or container.record.auto_remove)
+        stop.stop(container, 0 if timeout_s is None else timeout_s)
+    delete(container, volumes=volumes)
 
 
 def delete(container: Container, *, volumes: bool) -> None:
-    """Remove a container that does not run. First the record, which makes it nameless garbage to any reader."""
-    record = container.record
+    """Remove a container that does not run. First the record, which makes it nameless garbage to any reader.
+
+    A damaged record is no obstacle: then only what it alone knew (its volumes, its --cidfile) stays.
+    """
+    try:
+        record = container.record
+    except StorageError as error:
+        log.warn(error.message)
+        record = ContainerRecord(id=container.id)
     reconcile.release(container)
     Containers().forget(container)
     try:
@@ -35,7 +42,7 @@ def delete(container: Container, *, volumes: bool) -> None:
     finally:
         files.remove_tree(container.run_directory)
     if volumes:
-        _remove_volumes(container)
+        _remove_volumes(record)
     if record.cidfile:
         _remove_cidfile(record.cidfile, container.id)
 
@@ -49,10 +56,10 @@ def _remove_directory(container: Container) -> None:
         raise StorageError(f"{container.directory} cannot be removed: {error.strerror}") from error
 
 
-def _remove_volumes(container: Container) -> None:
+def _remove_volumes(record: ContainerRecord) -> None:
     store = VolumeStore(paths.data())
     used = {str(m["name"]) for other in Containers().all() for m in other.record.mounts}
-    for mount in container.record.mounts:
+    for mount in record.mounts:
         if mount["anonymous"] and mount["name"] not in used:
             store.remove(str(mount["name"]))
 

@@ -16,15 +16,13 @@ _SIGKILL = 9
 _END_WAIT_S = 10.0
 
 
-def stop(container: Container, timeout_s: int | None, *, keep_record: bool = False) -> None:
+def stop(container: Container, timeout_s: int | None) -> None:
     """Send the stop signal, after ``timeout_s`` seconds SIGKILL, and wait for the end.
 
-    Stopping what does not run is no error. ``keep_record``: the caller removes it anyway.
+    Stopping what does not run is no error.
     """
-    record = container.record
-    timeout = record.stop_timeout_s if timeout_s is None else timeout_s
-    if not keep_record:
-        mark_stopped(container)
+    timeout = container.record.stop_timeout_s if timeout_s is None else timeout_s
+    mark_stopped(container)
     try:
         pidfd = container.init_pidfd()
     except StateError:
@@ -35,7 +33,7 @@ def stop(container: Container, timeout_s: int | None, *, keep_record: bool = Fal
         if run is not None and container.state().status == "paused":
             cgroup.freeze(run.cgroup, False)
         if timeout > 0:
-            process.send(pidfd, record.stop_signal)
+            process.send(pidfd, container.record.stop_signal)
         if timeout <= 0 or not process.wait_gone(pidfd, timeout):
             process.send(pidfd, _SIGKILL)
     finally:

@@ -13,7 +13,7 @@ import os
 from rootless import paths
 from rootless.errors import ConflictError, NotFoundError, StateError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files, process
-from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, RunRecord
+from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
-_REPAIR = "rpod system check --repair"
 
 
 def check_name(name: str) -> str:
@@ -60,12 +59,13 @@ class Container:
     def _read_record(self) -> ContainerRecord:
         path = f"{self.directory}/container.json"
         try:
-            value = files.read_json(path)
+            record = ContainerRecord.from_json(files.read_json(path), path)
         except FileNotFoundError:
             raise NotFoundError(f"no such container: {self.id[:12]}") from None
-        except (OSError, fastjson.JSONError) as error:
-            raise StorageError(f"the record of container {self.id[:12]} cannot be read: {error}", _REPAIR) from error
-        record = ContainerRecord.from_json(value, path)
+        except (OSError, fastjson.JSONError, StorageError) as error:
+            raise StorageError(
+                f"the record of container {self.id[:12]} is damaged: {error}", f"rpod rm -f {self.id[:12]}"
+            ) from error
         assert isinstance(record, ContainerRecord)
         if record.schema > SCHEMA:
             raise StorageError(f"container {self.id[:12]} was made by a newer rpod", "update rpod")
@@ -104,11 +104,8 @@ class Container:
 
     def run_record(self) -> RunRecord | None:
         """What the last start left, None before the first."""
-        value = self._optional("state.json")
-        if value is None:
-            return None
-        record = RunRecord.from_json(value, f"{self.directory}/state.json")
-        assert isinstance(record, RunRecord)
+        record = self._optional("state.json", RunRecord)
+        assert record is None or isinstance(record, RunRecord)
         return record
 
     def save_run(self, record: RunRecord) -> None:
@@ -117,25 +114,23 @@ class Container:
 
     def exit_record(self) -> ExitRecord | None:
         """What the last end left, None while it runs and before the first end."""
-        value = self._optional("exit.json")
-        if value is None:
-            return None
-        record = ExitRecord.from_json(value, f"{self.directory}/exit.json")
-        assert isinstance(record, ExitRecord)
+        record = self._optional("exit.json", ExitRecord)
+        assert record is None or isinstance(record, ExitRecord)
         return record
 
     def save_exit(self, record: ExitRecord) -> None:
         """Record an end that no monitor could record."""
         files.write_json(f"{self.directory}/exit.json", record.to_json(), sync=False)
 
-    def _optional(self, name: str) -> object:
-        """A small file's JSON; None where it is missing or torn by a power cut."""
+    def _optional(self, name: str, kind: type[Record]) -> Record | None:
+        """A small record; None where it is missing, or torn by a power cut: it is only true until then."""
+        path = f"{self.directory}/{name}"
         try:
-            return files.read_json(f"{self.directory}/{name}")
-        except (FileNotFoundError, fastjson.JSONError):
+            return kind.from_json(files.read_json(path), path)
+        except (FileNotFoundError, fastjson.JSONError, StorageError):
             return None
         except OSError as error:
-            raise StorageError(f"container {self.id[:12]}: {os_reason(error)}", _REPAIR) from error
+            raise StorageError(f"container {self.id[:12]}: {os_reason(error)}") from error
 
     def lock(self) -> files.Lock:
         """The short lock of one verb on this container."""
@@ -267,10 +262,8 @@ class Containers:
             found = [ident for ident in self.ids() if ident.startswith(name)]
             if len(found) > 1:
                 raise ConflictError(f"{name} is the beginning of {len(found)} container ids", "give more digits")
-            if found:
-                container = self._container(found[0])
-                _ = container.record
-                return container
+            if found and os.path.exists(f"{self.data_dir}/containers/{found[0]}/container.json"):
+                return self._container(found[0])
         raise NotFoundError(f"no such container: {name}", "rpod ps -a")
 
     def latest(self) -> Container:
@@ -335,18 +328,27 @@ class Containers:
         os.unlink(f"{self.data_dir}/names/{old}")
 
     def forget(self, container: Container) -> None:
-        """Remove the record, then the name: what is left of the directory is only garbage to sweep."""
-        name = container.name
+        """Remove the record, then the names: what is left of the directory is only garbage to sweep."""
+        try:
+            names = [container.name]
+        except (StorageError, NotFoundError):
+            names = self._names_of(container.id)
         try:
             os.unlink(f"{container.directory}/container.json")
         except FileNotFoundError:
             pass
-        path = f"{self.data_dir}/names/{name}"
-        try:
-            if os.path.basename(os.readlink(path)) == container.id:
-                os.unlink(path)
-        except OSError:
-            pass
+        for name in names:
+            path = f"{self.data_dir}/names/{name}"
+            try:
+                if os.path.basename(os.readlink(path)) == container.id:
+                    os.unlink(path)
+            except OSError:
+                continue
+
+    def _names_of(self, ident: str) -> list[str]:
+        """The names that point to ``ident``, for a container whose record does not tell."""
+        folder = f"{self.data_dir}/names"
+        return [name for name in os.listdir(folder) if os.path.basename(os.readlink(f"{folder}/{name}")) == ident]
 
     def unfinished(self) -> list[Container]:
         """Directories without a record whose maker is dead: left by a crash, to be swept."""

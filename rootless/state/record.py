@@ -31,14 +31,14 @@ class Record:
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Record:
-        """Check and take over a JSON object read from ``path``."""
+        """Check and take over a JSON object read from ``path``; StorageError if it is none of this kind."""
         if not isinstance(value, dict):
-            raise StorageError(f"{path}: not a record", "rpod system check --repair")
+            raise StorageError(f"{path}: not a record")
         known: dict[str, object] = {}
         for name, default in cls.FIELDS.items():
             found = value.get(name, default)
             if type(found) is not type(default):
-                raise StorageError(f"{path}: {name} is of the wrong type", "rpod system check --repair")
+                raise StorageError(f"{path}: {name} is of the wrong type")
             known[name] = found
         return cls(**known)
 
