@@ -252,6 +252,7 @@ class Registry:
         origin, registry = Origin.of(realm), Origin.of(self._base)
         if registry.scheme == "https" and origin.scheme != "https":
             raise RegistryError(f"{self.domain} wants a login without TLS at {origin.host}: refused")
+        self.transport.treat_alike(registry, origin)
         if credentials and not auth.trusts_realm(registry.host, origin.host):
             credentials = auth.find_credentials(origin.host)
         query = {"service": service, "scope": f"repository:{repository}:pull"}

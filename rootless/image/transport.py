@@ -213,6 +213,11 @@ class Transport:
                 self._pools[key] = _new_pool(_tls_context(verify), proxy)
             return self._pools[key]
 
+    def treat_alike(self, registry: Origin, service: Origin) -> None:
+        """Let the token service of an insecure registry be insecure, too, where it is the same host."""
+        if registry.is_any_of(self.insecure) and service.host == registry.host:
+            self.insecure |= {str(service).partition("://")[2]}
+
     def forget(self, response: Response) -> None:
         """``response`` has been closed."""
         with self._lock:
