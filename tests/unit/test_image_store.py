@@ -115,7 +115,7 @@ def test_the_last_part_of_a_name(store: ImageStore) -> None:
     assert store.by_last_part("pp", "1") is None
     assert store.by_last_part("app", "2") is None
     store.add(new(store, "b", 1), ["other.example/app:1"])
-    with pytest.raises(NotFoundError, match="other.example/app:1, quay.example/team/app:1"):
+    with pytest.raises(NotFoundError, match=r"other.example/app:1, quay.example/team/app:1"):
         store.by_last_part("app", "1")
 
 
