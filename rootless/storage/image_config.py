@@ -7,7 +7,7 @@ Docker's and OCI's documents have the same properties; Docker's adds ``Healthche
 from __future__ import annotations
 
 from rootless.errors import ImageError
-from rootless.kernel import fastjson
+from rootless.kernel import fastjson, times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ class ImageConfig:
     @property
     def created_ns(self) -> int:
         """When the image was made, in nanoseconds since the epoch; 0 where it does not say."""
-        return parse_time(self.created)
+        try:
+            return max(0, times.parse_rfc3339(self.created))
+        except ValueError:
+            return 0
 
 
 def _object(value: object, key: str) -> dict[str, object]:
@@ -193,37 +196,3 @@ def _diff_ids(rootfs: dict[str, object]) -> list[str]:
 def is_digest(text: str) -> bool:
     """Whether ``text`` is ``sha256:`` and 64 lower-case hexadecimal digits."""
     return text.startswith("sha256:") and len(text) == 71 and _HEX.issuperset(text[7:])
-
-
-def parse_time(text: str) -> int:
-    """An RFC 3339 time as nanoseconds since the epoch; 0 for "" and for anything else.
-
-    By hand: ``datetime`` costs a millisecond and stops at microseconds.
-    """
-    try:
-        date, clock = text[:10], text[11:]
-        year, month, day = int(date[:4]), int(date[5:7]), int(date[8:10])
-        hours, minutes, seconds = int(clock[:2]), int(clock[3:5]), int(clock[6:8])
-        fraction, zone = _split_zone(clock[8:])
-        nanoseconds = int((fraction + "000000000")[:9])
-    except ValueError:
-        return 0
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hours < 24 and minutes < 60 and seconds <= 60):
-        return 0
-    total = _days(year, month, day) * 86400 + hours * 3600 + minutes * 60 + seconds - zone
-    return max(0, total * 1_000_000_000 + nanoseconds)
-
-
-def _split_zone(rest: str) -> tuple[str, int]:
-    """``.123Z`` or ``.123+02:00`` as the fraction's digits and the zone's seconds east of UTC."""
-    if rest.endswith(("Z", "z")):
-        return rest[1:-1] or "0", 0
-    sign = -1 if rest[-6:-5] == "-" else 1
-    return rest[1:-6] or "0", sign * (int(rest[-5:-3]) * 3600 + int(rest[-2:]) * 60)
-
-
-def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01 in the Gregorian calendar, whose years begin in March for this sum."""
-    year -= month <= 2
-    era_day = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    return 365 * year + year // 4 - year // 100 + year // 400 + era_day - 719468

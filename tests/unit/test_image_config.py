@@ -8,7 +8,7 @@ import json
 import pytest
 
 from rootless.errors import ImageError
-from rootless.storage.image_config import ImageConfig, parse_time
+from rootless.storage.image_config import ImageConfig
 
 
 def parse(**document: object) -> ImageConfig:
@@ -122,15 +122,15 @@ def test_an_old_command_as_a_string_goes_to_the_shell() -> None:
 )
 def test_times_agree_with_datetime(text: str) -> None:
     since_epoch = dt.datetime.fromisoformat(text) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    assert parse_time(text) == since_epoch // dt.timedelta(microseconds=1) * 1000
+    assert parse(created=text).created_ns == since_epoch // dt.timedelta(microseconds=1) * 1000
 
 
 def test_nanoseconds_are_kept() -> None:
-    assert parse_time("2024-01-01T00:00:00.123456789Z") % 1_000_000_000 == 123_456_789
+    assert parse(created="2024-01-01T00:00:00.123456789Z").created_ns % 1_000_000_000 == 123_456_789
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "2024", "2024-13-01T00:00:00Z", "2024-01-01T25:00:00Z", "0001-01-01T00:00:00Z"]
 )
 def test_what_is_no_time_is_0(text: str) -> None:
-    assert parse_time(text) == 0
+    assert parse(created=text).created_ns == 0
