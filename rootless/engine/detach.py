@@ -11,7 +11,7 @@ def parse_keys(text: str) -> bytes:
     for key in filter(None, text.split(",")):
         if len(key) == 1 and key.isascii():
             result += key.encode()
-        elif key.startswith("ctrl-") and len(key) == 6 and (key[5].isalpha() or key[5] in "@[\\]^_"):
+        elif key.startswith("ctrl-") and len(key) == 6 and key.isascii() and (key[5].isalpha() or key[5] in "@[\\]^_"):
             result.append(ord(key[5].upper()) & 0x1F)
         else:
             raise UsageError(f"--detach-keys {text}: {key!r} is neither a letter nor ctrl-LETTER")

@@ -10,6 +10,7 @@ import stat
 from rootless.kernel import fastjson
 
 _token = 0
+_DEEPEST = 100
 
 
 def _temporary_name(path: str) -> str:
@@ -172,7 +173,8 @@ def remove_tree(path: str) -> None:
         os.close(parent_fd)
 
 
-def _remove_at(parent_fd: int, name: str) -> None:
+def _remove_at(parent_fd: int, name: str, root_fd: int = -1, depth: int = 0) -> None:
+    """Remove an entry. What lies too deep for the stack is moved up to the tree's root and removed from there."""
     try:
         os.unlink(name, dir_fd=parent_fd)
         return
@@ -187,10 +189,16 @@ def _remove_at(parent_fd: int, name: str) -> None:
     except OSError as error:
         if error.errno != errno.ENOTEMPTY:
             raise
+    if depth == _DEEPEST:
+        os.rename(name, _temporary_name("deep"), src_dir_fd=parent_fd, dst_dir_fd=root_fd)
+        return
     fd = _open_for_removal(parent_fd, name)
     try:
-        for entry in os.listdir(fd):
-            _remove_at(fd, entry)
+        while entries := os.listdir(fd):
+            for entry in entries:
+                _remove_at(fd, entry, fd if depth == 0 else root_fd, depth + 1)
+            if depth:
+                break
     finally:
         os.close(fd)
     os.rmdir(name, dir_fd=parent_fd)

@@ -212,6 +212,11 @@ def mount_setattr(fd: int, set_: int, clear: int = 0, *, propagation: int = 0, r
     _check(_syscall(_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attr), ctypes.c_size_t(32)), "mount_setattr")
 
 
+def syncfs(fd: int) -> None:
+    """syncfs(2): everything written so far to the file system of ``fd`` is on the disk."""
+    _check(_libc.syncfs(fd), "syncfs")
+
+
 def close_on_exec_from(first: int) -> None:
     """Mark every descriptor from ``first`` on to be closed by the next exec."""
     _check(_syscall(_CLOSE_RANGE, first, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC), "close_range")

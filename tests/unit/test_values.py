@@ -1,0 +1,203 @@
+"""What people type, and what it means or why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rootless.engine import detach, logfile, values, volumes
+from rootless.errors import UnsupportedError, UsageError
+from rootless.spec import Spec, SpecError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("5", 5),
+        ("5b", 5),
+        ("64m", 64 << 20),
+        ("1.5g", 3 << 29),
+        ("2K", 2048),
+        ("1MiB", 1 << 20),
+        ("3kb", 3072),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert values.size(text, "--memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "nan", "inf", "1e400", "1 2", "0x10"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--memory"):
+        values.size(text, "--memory")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("15", 15), ("RTMIN+3", 37), ("RTMAX", 64)]
+)
+def test_signals(text: str, number: int) -> None:
+    assert values.signal_number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "65", "FOO", "-9", "SIG_DFL", "_IGN", "RTMIN+x", "TERM "])
+def test_what_is_no_signal_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no signal"):
+        values.signal_number(text)
+
+
+def test_the_environment_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_HOST", "h")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    file = tmp_path / "env"
+    file.write_text("# comment\n\n  A=file\nB=b=c\nFROM_HOST\n")
+    found = values.environment(["A=image", "C=image", "broken"], [str(file)], ["C=typed", "NOT_SET"], host=False)
+    assert sorted(found[1:]) == ["A=file", "B=b=c", "C=typed", "FROM_HOST=h"]
+    assert found[0].startswith("PATH=/usr/local/sbin")
+
+
+@pytest.mark.parametrize("entry", ["=x", "A=\0"])
+def test_an_entry_without_a_name_or_with_nul_is_refused(entry: str) -> None:
+    with pytest.raises(UsageError):
+        values.environment([], [], [entry], host=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [("", ("no", 0)), ("never", ("no", 0)), ("always", ("always", 0)), ("on-failure:3", ("on-failure", 3))],
+)
+def test_restart_policies(text: str, policy: tuple[str, int]) -> None:
+    assert values.restart_policy(text) == policy
+
+
+@pytest.mark.parametrize("text", ["sometimes", "always:3", "on-failure:0", "on-failure:x"])
+def test_wrong_restart_policies(text: str) -> None:
+    with pytest.raises(UsageError, match="--restart"):
+        values.restart_policy(text)
+
+
+def test_volumes_in_their_forms(tmp_path: Path) -> None:
+    bind = volumes.parse_volume(f"{tmp_path}:/data:ro,nosuid")
+    assert (bind.kind, bind.source, bind.destination) == ("bind", str(tmp_path), "/data")
+    assert bind.options == ["ro", "nosuid", "rprivate"]
+    named = volumes.parse_volume("name:/data/./x:nocopy")
+    assert (named.kind, named.name, named.destination, named.copy) == ("volume", "name", "/data/x", False)
+    anonymous = volumes.parse_volume("/data")
+    assert (anonymous.kind, anonymous.anonymous) == ("volume", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a:b:c:d", ":/data", "x:relative", "/missing-source:/data", "v:/", "v:/proc", "v:/sys/../dev", "v:/d:what"],
+)
+def test_volumes_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError):
+        volumes.parse_volume(text)
+
+
+@pytest.mark.parametrize("option", ["U", "O", "idmap"])
+def test_options_that_do_not_work_are_refused_by_name(option: str) -> None:
+    with pytest.raises(UnsupportedError):
+        volumes.parse_volume(f"v:/data:{option}")
+
+
+def test_mounts_in_their_forms(tmp_path: Path) -> None:
+    bind = volumes.parse_mount(f"type=bind,src={tmp_path},dst=/d,readonly,bind-propagation=rslave")
+    assert bind.options == ["ro", "rslave"]
+    tmpfs = volumes.parse_mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700")
+    assert {"size=1m", "mode=700", "nosuid", "nodev"} <= set(tmpfs.options)
+    assert volumes.parse_mount("source=v,target=/v").name == "v"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "type=bind,target=/d", "type=what,target=/d", "type=tmpfs", "type=volume,target=/d,colour=red", "junk"]
+)
+def test_mounts_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError):
+        volumes.parse_mount(text)
+
+
+def test_later_mounts_win_and_parents_come_first() -> None:
+    image = [volumes.parse_volume("/a/b"), volumes.parse_volume("/z")]
+    typed = [volumes.parse_volume("mine:/a/b"), volumes.parse_volume("other:/a")]
+    merged = volumes.merge([image, typed])
+    assert [(w.name, w.destination) for w in merged] == [("", "/z"), ("other", "/a"), ("mine", "/a/b")]
+    with pytest.raises(UsageError, match="two mounts"):
+        volumes.merge([[volumes.parse_volume("a:/x"), volumes.parse_volume("b:/x")]])
+
+
+@pytest.mark.parametrize(
+    ("keys", "pieces", "passed", "detached"),
+    [
+        ("ctrl-p,ctrl-q", [b"ab\x10\x11cd"], b"ab", True),
+        ("ctrl-p,ctrl-q", [b"a\x10", b"\x11"], b"a", True),
+        ("ctrl-p,ctrl-q", [b"\x10", b"x"], b"\x10x", False),
+        ("ctrl-p,ctrl-q", [b"\x10\x10\x11"], b"\x10", True),
+        ("", [b"\x10\x11"], b"\x10\x11", False),
+        ("a,ctrl-@", [b"a", b"\0"], b"", True),
+    ],
+)
+def test_detach_keys(keys: str, pieces: list[bytes], passed: bytes, detached: bool) -> None:
+    found = detach.Keys(keys)
+    out = b""
+    done = False
+    for piece in pieces:
+        data, done = found.feed(piece)
+        out += data
+    assert (out, done) == (passed, detached)
+
+
+@pytest.mark.parametrize("keys", ["ctrl-", "ctrl-1", "ab", "ctrl-é", "ö"])
+def test_wrong_detach_keys(keys: str) -> None:
+    with pytest.raises(UsageError):
+        detach.parse_keys(keys)
+
+
+def test_moments() -> None:
+    now = 1_700_000_000_000_000_000
+    assert logfile.moment("1h30m", now) == now - 5400 * 10**9
+    assert logfile.moment("5", now) == 5 * 10**9
+    assert logfile.moment("2023-11-14T22:13:20Z", now) == now
+    for text in ("yesterday", "5y", "2023-13-01", "h"):
+        with pytest.raises(UsageError):
+            logfile.moment(text, now)
+
+
+def test_the_last_lines_count_whole_lines() -> None:
+    def entry(text: bytes, *, partial: bool = False) -> logfile.Entry:
+        return logfile.Entry(0, 1, text, partial=partial)
+
+    entries = [entry(b"one"), entry(b"tw", partial=True), entry(b"o"), entry(b"three")]
+    assert [e.text for e in logfile.last_lines(entries, 2)] == [b"tw", b"o", b"three"]
+    assert logfile.last_lines(entries, 0) == []
+    assert logfile.last_lines(entries, -1) == entries
+    assert logfile.last_lines(entries, 99) == entries
+
+
+def test_a_spec_survives_its_document() -> None:
+    spec = Spec()
+    spec.process.args = ["a", "b"]
+    spec.process.rlimits = [("RLIMIT_NOFILE", 5, 6)]
+    spec.namespaces = {"pid": "", "network": "/proc/1/ns/net"}
+    spec.resources.memory = 5
+    spec.resources.cpuset_cpus = "0-1"
+    spec.uid_map = [[0, 1000, 1]]
+    assert Spec.from_json(spec.to_json()).to_json() == spec.to_json()
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"process": {"args": "x"}}, "process.args"),
+        ({"process": {"args": ["a\0"]}}, "process.args"),
+        ({"mounts": [{"destination": "x"}]}, "mounts[].destination"),
+        ({"linux": {"resources": {"memory": {"limit": "1"}}}}, "linux.resources.limit"),
+        ({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}, "linux.namespaces"),
+        ({"hostname": 5}, "hostname"),
+    ],
+)
+def test_a_wrong_property_is_named(document: dict[str, object], named: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        Spec.from_json(document)
+    assert named in caught.value.message
