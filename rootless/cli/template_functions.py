@@ -217,7 +217,7 @@ FUNCTIONS: dict[str, Any] = {
     "print": _print,
     "printf": _printf,
     "println": lambda *values: " ".join(show(value) for value in values) + "\n",
-    "json": lambda value: to_json(value),
+    "json": to_json,
     "join": lambda values, separator: _text(separator).join(_items(values)),
     "split": lambda text, separator: _text(text).split(separator) if separator else list(_text(text)),
     "upper": lambda text: _text(text).upper(),

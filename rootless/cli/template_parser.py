@@ -134,6 +134,7 @@ class Parser:
         self._loops = 0
 
     def parse(self) -> list[Any]:
+        """All nodes. Raises TemplateError."""
         nodes, stopped = self._block(())
         assert stopped == ""
         return nodes
@@ -282,6 +283,7 @@ class Parser:
 
 
 def number(text: str, position: int) -> int | float:
+    """A number as Go writes it: decimal, 0x, 0o, 0b, or a fraction."""
     try:
         return float(text) if "." in text else int(text, 0)
     except ValueError:

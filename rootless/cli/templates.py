@@ -24,7 +24,7 @@ class Heading(str):
     __slots__ = ()
 
 
-class _Leave(Exception):
+class _LeaveError(Exception):
     """``break`` (again False) or ``continue`` (again True) on its way to the loop."""
 
     def __init__(self, again: bool) -> None:
@@ -89,7 +89,7 @@ class _State:
                 if not node[1][0]:
                     self.parts.append(show(value))
             elif node[0] == "leave":
-                raise _Leave(node[1])
+                raise _LeaveError(node[1])
             else:
                 self._control(node, dot)
         del self._variables[mark:]
@@ -126,7 +126,7 @@ class _State:
                 self._variables.append((names[0], key))
             try:
                 self.walk(body, item)
-            except _Leave as leave:
+            except _LeaveError as leave:
                 if not leave.again:
                     break
             finally:

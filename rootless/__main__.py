@@ -1,0 +1,92 @@
+"""The process ``rpod``: the one place where an error becomes a line, a hint and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rootless import log
+from rootless.errors import RpodError, os_reason
+
+_INTERRUPTED, _BROKEN_PIPE, _ENGINE = 130, 141, 125
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return its exit code: no exception leaves."""
+    from rootless.cli import output
+
+    try:
+        return _command(argv)
+    except RpodError as error:
+        output.report(error)
+        return error.code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    except OSError as error:
+        output.report(RpodError(os_reason(error), _trace()))
+    except MemoryError:
+        output.report(RpodError("out of memory"))
+    except Exception as error:  # noqa: BLE001 - the user gets a line, the developer the file
+        output.report(RpodError(f"this is a bug in rpod: {type(error).__name__}: {error}", _trace()))
+    return _ENGINE
+
+
+def _command(argv: list[str]) -> int:
+    from rootless.cli import fast
+
+    code = fast.run(argv)
+    if code is None:
+        from rootless.cli import app
+
+        code = app.run(argv)
+    return code
+
+
+def _trace() -> str:
+    """Keep the traceback of the exception at hand; returns the hint that says where it is."""
+    import traceback
+
+    text = traceback.format_exc()
+    log.debug(text)
+    from rootless import paths
+    from rootless.kernel import files
+
+    try:
+        path = f"{paths.cache()}/traceback.txt"
+        files.make_private(paths.cache())
+        files.write_atomic(path, text.encode("utf-8", "surrogateescape"), sync=False)
+    except (OSError, RpodError):
+        return "rpod --log-level debug … shows where"
+    return f"where it happened: {path}"
+
+
+def _flush(code: int) -> int:
+    """Write out what is buffered: a full disk must not look like success."""
+    from rootless.cli import output
+
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return code or _BROKEN_PIPE
+    except OSError as error:
+        output.report(RpodError(f"standard output: {os_reason(error)}"))
+        return code or _ENGINE
+    return code
+
+
+def main() -> None:
+    """Run the command line of this process and end it.
+
+    Without the interpreter's own way out, which takes 3 ms and could only find things that end
+    with the process anyway.
+    """
+    if sys.stdout is None:  # started with descriptor 1 closed
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    os._exit(_flush(run(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

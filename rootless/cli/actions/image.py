@@ -1,0 +1,154 @@
+"""``pull images rmi tag image inspect``."""
+
+from __future__ import annotations
+
+from rootless.cli import output
+from rootless.cli.actions.names import Each
+from rootless.errors import NotFoundError, RpodError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rootless.engine.image_report import ImageRow
+
+_POLICIES = ("always", "missing", "newer", "never")
+_TITLES = {
+    "Created": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "CreatedSince": "CREATED",
+    "CreatedTime": "CREATED AT",
+    "Containers": "CONTAINERS",
+    "Dangling": "DANGLING",
+    "Digest": "DIGEST",
+    "History": "HISTORY",
+    "ID": "IMAGE ID",
+    "Labels": "LABELS",
+    "Names": "NAMES",
+    "ReadOnly": "READ ONLY",
+    "RepoDigests": "REPO DIGESTS",
+    "RepoTags": "REPO TAGS",
+    "Repository": "REPOSITORY",
+    "Size": "SIZE",
+    "Tag": "TAG",
+    "VirtualSize": "VIRTUAL SIZE",
+}
+_SORT: dict[str, tuple[Callable[[ImageRow], Any], bool]] = {
+    "created": (lambda row: row.CreatedAt, True),
+    "id": (lambda row: row.Id, False),
+    "repository": (lambda row: row.Repository, False),
+    "size": (lambda row: row.Size, True),
+    "tag": (lambda row: row.Tag, False),
+}
+
+
+def pull(*, images: list[str], platform: str, policy: str, quiet: bool, tls_verify: bool | None) -> int:
+    """Fetch images and print their ids; every name is tried."""
+    from rootless.engine import pull as engine
+
+    if policy not in _POLICIES:
+        raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
+    each = Each()
+    for name in images:
+        try:
+            image = engine.pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
+        except RpodError as error:
+            each.fail(error, error.code)
+        else:
+            output.emit(image.hex)
+    return each.code
+
+
+def images(  # noqa: PLR0913 - one per option
+    *,
+    name: list[str],
+    all: bool,
+    digests: bool,
+    filter: list[str],
+    format: str,
+    no_trunc: bool,
+    noheading: bool,
+    quiet: bool,
+    sort: str,
+) -> int:
+    """List images."""
+    from rootless.engine import images as engine
+
+    if sort not in _SORT:
+        raise UsageError(f"--sort {sort}: there is no such key", ", ".join(_SORT))
+    if len(name) > 1:
+        raise UsageError("images takes one name", "rpod images --filter reference=PATTERN for several")
+    if quiet and format:
+        raise UsageError("--quiet and --format exclude each other", "leave one out")
+    rows = engine.list_images(filter + [f"reference={item}" for item in name], all)
+    key, reverse = _SORT[sort]
+    rows.sort(key=key, reverse=reverse)
+    if quiet:
+        shown = [f"sha256:{row.Id}" if no_trunc else row.Id[:12] for row in rows]
+        for ident in dict.fromkeys(shown):
+            output.emit(ident)
+        return 0
+    columns = ("Repository", "Tag", *(("Digest",) if digests else ()), "ID", "Created", "Size")
+    layout = output.Layout(_TITLES, columns)
+    fields = [_fields(row, full=no_trunc) for row in rows]
+    output.listing(fields, layout, format, [_json(row) for row in rows], noheading=noheading)
+    return 0
+
+
+def _fields(row: ImageRow, *, full: bool) -> dict[str, Any]:
+    created = output.ago(row.Created)
+    size = output.size(row.Size, " ")
+    return {
+        **{name: getattr(row, name) for name in row.__slots__ if name != "Id"},
+        "ID": f"sha256:{row.Id}" if full else row.Id[:12],
+        "Created": created,
+        "CreatedSince": created,
+        "CreatedAt": output.timestamp(row.CreatedAt),
+        "CreatedTime": output.timestamp(row.CreatedAt),
+        "Labels": row.Labels,
+        "Size": size,
+        "VirtualSize": size,
+    }
+
+
+def _json(row: ImageRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    values["CreatedAt"] = output.rfc3339(row.CreatedAt)
+    return values
+
+
+def rmi(*, images: list[str], all: bool, force: bool, ignore: bool) -> int:
+    """Remove images; every name is tried, and what was done is printed as it is done."""
+    from rootless.engine import images as engine
+
+    if bool(images) == all:
+        raise UsageError("give names of images, or --all", "rpod images")
+    if all:
+        engine.remove_images([], force=force, all=True, announce=output.emit)
+        return 0
+    each = Each()
+    for name in images:
+        try:
+            engine.remove_images([name], force=force, announce=output.emit)
+        except NotFoundError as error:
+            if not ignore:
+                each.fail(error, error.code)
+        except RpodError as error:
+            each.fail(error, error.code)
+    return each.code
+
+
+def tag(*, image: str, names: list[str]) -> int:
+    """Give an image more names."""
+    from rootless.engine import images as engine
+
+    engine.tag(image, names)
+    return 0
+
+
+def inspect(*, images: list[str], format: str) -> int:
+    """Show images."""
+    from rootless.cli.actions import look
+
+    return look.inspect(names=images, format=format, latest=False, size=False, type="image")

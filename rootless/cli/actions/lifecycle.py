@@ -1,0 +1,159 @@
+"""``start stop restart kill rm wait rename``."""
+
+from __future__ import annotations
+
+from rootless.cli import output
+from rootless.cli.actions.names import Each, from_files, one
+from rootless.errors import RpodError, StateError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.containers import Container
+
+_RUNNING = ("running", "paused")
+# `rm` of Podman: 1 for a container that is not there, 2 for one that runs.
+_MISSING, _RUNS = 1, 2
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _runs(status: str) -> bool:
+    return status in _RUNNING
+
+
+def start(
+    *,
+    containers: list[str],
+    all: bool,
+    attach: bool,
+    detach_keys: str | None,
+    interactive: bool,
+    latest: bool,
+    sig_proxy: bool,
+) -> int:
+    """Start containers; attached, the exit code is the program's."""
+    from rootless.engine import start as engine
+
+    attach = attach or interactive
+    each = Each(quiet=attach)
+    each.choose(containers, everything=all, latest=latest, only=lambda status: status not in _RUNNING)
+    if attach and len(each.targets) != 1:
+        raise UsageError("--attach takes one container", "start the others without --attach")
+    codes = []
+
+    def verb(container: Container) -> None:
+        codes.append(
+            engine.start(
+                container, attach=attach, interactive=interactive, detach_keys=detach_keys, sig_proxy=sig_proxy
+            )
+        )
+
+    return each.do(verb) or (codes[0] if attach else 0)
+
+
+def stop(
+    *,
+    containers: list[str],
+    all: bool,
+    cidfile: list[str],
+    ignore: bool,
+    latest: bool,
+    time: int | None,
+) -> int:
+    """Stop containers."""
+    from rootless.engine import stop as engine
+
+    each = Each(ignore=ignore).choose([*containers, *from_files(cidfile)], everything=all, latest=latest, only=_runs)
+    return each.do(lambda container: engine.stop(container, time))
+
+
+def restart(
+    *,
+    containers: list[str],
+    all: bool,
+    latest: bool,
+    running: bool,
+    time: int | None,
+) -> int:
+    """Stop containers if they run, and start them."""
+    from rootless.engine import stop as engine
+
+    each = Each().choose(containers, everything=all or running, latest=latest, only=_runs if running else None)
+    return each.do(lambda container: engine.restart(container, time))
+
+
+def kill(
+    *,
+    containers: list[str],
+    all: bool,
+    cidfile: list[str],
+    latest: bool,
+    signal: str,
+) -> int:
+    """Send a signal to containers."""
+    from rootless.engine import stop as engine
+
+    each = Each().choose([*containers, *from_files(cidfile)], everything=all, latest=latest, only=_runs)
+    return each.do(lambda container: engine.kill(container, signal))
+
+
+def rm(
+    *,
+    containers: list[str],
+    all: bool,
+    cidfile: list[str],
+    force: bool,
+    ignore: bool,
+    latest: bool,
+    time: int | None,
+    volumes: bool,
+) -> int:
+    """Remove containers."""
+    from rootless.engine import remove as engine
+
+    def verb(container: Container) -> None:
+        try:
+            engine.remove(container, force=force, volumes=volumes, timeout_s=time)
+        except StateError as error:
+            error.code = _RUNS
+            raise
+
+    each = Each(ignore=ignore or force, missing_code=_MISSING)
+    return each.choose([*containers, *from_files(cidfile)], everything=all, latest=latest).do(verb)
+
+
+def wait(*, containers: list[str], condition: list[str], ignore: bool, interval: str, latest: bool) -> int:
+    """Wait for containers and print their exit codes; -1 for one that is not there, with ``ignore``."""
+    from rootless.engine import wait as engine
+    from rootless.errors import NotFoundError
+
+    interval_s = duration_s(interval, "--interval")
+    each = Each().choose(containers, latest=latest)
+    for typed, known in each.targets:
+        try:
+            output.emit(str(engine.wait(known or one(typed), condition, interval_s)))
+        except RpodError as error:
+            if ignore and isinstance(error, NotFoundError):
+                output.emit("-1")
+            else:
+                each.fail(error, error.code)
+    return each.code
+
+
+def duration_s(text: str, option: str) -> float:
+    """``250ms``, ``1.5s``, ``2m`` -> seconds; a bare number is milliseconds, as with Podman. Raises UsageError."""
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        value = float(digits) * _UNITS_S[text[len(digits) :] or "ms"]
+    except (ValueError, KeyError):
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise UsageError(f"{option} {text}: not a time", "a number with ms, s, m or h: 250ms")
+    return value
+
+
+def rename(*, container: str, name: str) -> int:
+    """Give a container another name."""
+    from rootless.engine import rename as engine
+
+    engine.rename(one(container), name)
+    return 0

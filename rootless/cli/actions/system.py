@@ -1,0 +1,171 @@
+"""``info version unshare doctor cleanup``, ``system prune``, ``system df``."""
+
+from __future__ import annotations
+
+import sys
+
+from rootless.cli import output
+from rootless.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless.engine.df import Group
+
+_DF = output.Layout(
+    {
+        "Type": "TYPE",
+        "Total": "TOTAL",
+        "Active": "ACTIVE",
+        "Size": "SIZE",
+        "Reclaimable": "RECLAIMABLE",
+        "RawSize": "RAW SIZE",
+        "RawReclaimable": "RAW RECLAIMABLE",
+    },
+    ("Type", "Total", "Active", "Size", "Reclaimable"),
+)
+
+
+def info(*, format: str) -> int:
+    """Show the machine and rpod's setup."""
+    from rootless.engine import info as engine
+
+    value = engine.info()
+    if not output.single(value, format):
+        output.yaml(value)
+    return 0
+
+
+def version(*, format: str) -> int:
+    """Show the version."""
+    from rootless.engine import info as engine
+
+    value: Any = engine.version()
+    if output.single(value, format):
+        return 0
+    client = value["Client"]
+    lines = {
+        "Client": "rpod",
+        "Version": client["Version"],
+        "Python Version": client["PythonVersion"],
+        "Built": client["BuiltTime"],
+        "OS/Arch": client["OsArch"],
+    }
+    for key, text in lines.items():
+        output.emit(f"{key + ':':<17}{text}")
+    return 0
+
+
+def unshare(*, command: list[str]) -> int:
+    """Run a program in the user namespace of the store; returns its exit code."""
+    from rootless.engine import unshare as engine
+
+    sys.stdout.flush()
+    return engine.unshare(command)
+
+
+def df(*, format: str, verbose: bool) -> int:
+    """Show disk usage."""
+    from rootless.engine import df as engine
+
+    if verbose and format:
+        raise UsageError("--verbose and --format exclude each other", "leave one out")
+    groups = engine.df()
+    if verbose:
+        _df_verbose(groups)
+        return 0
+    rows = [_df_fields(group) for group in groups]
+    json_rows = [{**row, "Size": row["RawSize"], "Reclaimable": row["RawReclaimable"]} for row in rows]
+    output.listing(rows, _DF, format, json_rows)
+    return 0
+
+
+def _df_fields(group: Group) -> dict[str, Any]:
+    share = round(100 * group.reclaimable_bytes / group.size_bytes) if group.size_bytes else 0
+    return {
+        "Type": group.kind,
+        "Total": group.total,
+        "Active": group.active,
+        "Size": output.size(group.size_bytes),
+        "Reclaimable": f"{output.size(group.reclaimable_bytes)} ({share}%)",
+        "RawSize": group.size_bytes,
+        "RawReclaimable": group.reclaimable_bytes,
+    }
+
+
+def _df_verbose(groups: list[Group]) -> None:
+    for index, group in enumerate(groups):
+        if index:
+            output.emit("")
+        output.emit(f"{group.kind} space usage:\n")
+        heading = ["ID", "NAME", "SIZE", "SHARED SIZE", "USED BY"]
+        rows = [
+            [
+                entry.id.removeprefix("sha256:")[:12],
+                entry.name,
+                output.size(entry.size_bytes),
+                output.size(entry.shared_bytes),
+                str(entry.users),
+            ]
+            for entry in group.entries
+        ]
+        output.table([heading, *rows])
+
+
+def prune(*, all: bool, filter: list[str], force: bool, volumes: bool) -> int:
+    """Remove what nothing uses, after asking."""
+    from rootless.engine import prune as engine
+
+    if not force and not _agreed(all=all, volumes=volumes):
+        return 0
+    report = engine.prune(all=all, volumes=volumes, force=force, filters=filter)
+    for title, found in (
+        ("Containers", report.containers),
+        ("Images", report.images),
+        ("Layers", report.layers),
+        ("Volumes", report.volumes),
+    ):
+        if found:
+            output.emit(f"Deleted {title}")
+            for item in found:
+                output.emit(item)
+    output.emit(f"Total reclaimed space: {output.size(report.reclaimed_bytes)}")
+    return 0
+
+
+def _agreed(*, all: bool, volumes: bool) -> bool:
+    lines = ["all stopped containers", "all images without a container" if all else "all images without a name"]
+    if volumes:
+        lines.append("all volumes that no container uses")
+    output.emit("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in lines))
+    sys.stdout.write("Are you sure you want to continue? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def doctor(*, script: bool) -> int:
+    """Try every prerequisite; 1 if a required one is missing."""
+    from rootless.engine import doctor as engine
+
+    if script:
+        output.emit(engine.script().rstrip("\n"))
+        return 0
+    failed = False
+    for finding in engine.examine():
+        failed |= finding.required and not finding.ok
+        mark = "ok" if finding.ok else "MISSING" if finding.required else "optional"
+        output.emit(f"{mark:<9}{finding.title}: {finding.found}")
+        if not finding.ok:
+            output.emit(f"{'':9}why: {finding.why}")
+            if finding.fix:
+                output.emit(f"{'':9}{'you' if finding.who == 'user' else 'administrator'}: {finding.fix}")
+    return int(failed)
+
+
+def cleanup(*, container: str) -> int:
+    """Tidy up behind a container that has ended."""
+    from rootless.engine import cleanup as engine
+
+    engine.cleanup(container)
+    return 0

@@ -1,0 +1,54 @@
+"""The Typer application: every command line that the fast parser does not take, and the help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+import rootless
+from rootless.cli import commands, declare, fast
+from rootless.errors import UsageError
+
+assert commands.__all__  # importing them declares them
+
+
+@declare.APP.callback(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n  rpod run hello\n  rpod run --rm -it debian\n  rpod doctor",
+)
+def options(
+    ctx: typer.Context,
+    log_level: Annotated[
+        str, declare.option("--log-level", metavar="LEVEL", text="What to say: error, warn, info or debug (warn).")
+    ] = "warn",
+    storage_driver: Annotated[
+        str, declare.option("--storage-driver", metavar="DRIVER", text="auto, overlay or fuse-overlayfs.")
+    ] = "",
+    version: Annotated[bool, declare.option("--version", "-v", text="Print the version.")] = False,
+) -> None:
+    """Run containers as an ordinary user: no daemon, no root."""
+    if version:
+        print(f"rpod version {rootless.__version__}")
+        raise typer.Exit(0)
+    fast.apply_globals({"log_level": log_level, "storage_driver": storage_driver})
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def tree() -> Any:
+    """The group of all commands, as Typer builds it."""
+    return get_command(declare.APP)
+
+
+def run(argv: list[str]) -> int:
+    """Run a command line. Returns the exit code; raises RpodError, also for Typer's usage errors."""
+    try:
+        result = tree().main(args=argv, prog_name="rpod", standalone_mode=False)
+    except typer.TyperException as error:
+        raise declare.usage(error) from None
+    except typer.Abort:
+        raise UsageError("aborted") from None
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,64 @@
+"""``create``, ``run`` and ``exec``: what starts a program."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, command, option
+from rootless.cli.options import Creation, DetachKeys, Latest, SigProxy
+
+
+@command(
+    "create",
+    "container create",
+    runs="create:create",
+    interspersed=False,
+    examples=["rpod create --name web -p 8080:80 nginx", "rpod create -it debian bash"],
+)
+class Create(Creation):
+    """Make a container and print its id; start runs it."""
+
+
+@command(
+    "run",
+    "container run",
+    runs="create:run",
+    interspersed=False,
+    examples=[
+        "rpod run --rm -it debian",
+        "rpod run -d --name web -p 8080:80 nginx",
+        'rpod run --rm --userns keep-id -v "$PWD:/src" -w /src gcc make',
+        "rpod run hello",
+    ],
+)
+class Run(Creation):
+    """Run a program in a new container."""
+
+    detach: Annotated[bool, option("--detach", "-d", text="Leave it running and print its id.")] = False
+    detach_keys: DetachKeys = None
+    preserve_fds: Annotated[int, option("--preserve-fds", metavar="N", text="Hand descriptors 3 to 3+N-1 on.")] = 0
+    sig_proxy: SigProxy = True
+
+
+@command(
+    "exec",
+    "container exec",
+    runs="create:exec_",
+    interspersed=False,
+    examples=["rpod exec -it web sh", "rpod exec -u 1000 -e DEBUG=1 web ./script", "rpod exec -l id"],
+)
+class Exec:
+    """Run another program in a running container."""
+
+    words: Annotated[list[str], argument("[CONTAINER] COMMAND [ARG]...")] = []
+    detach: Annotated[bool, option("--detach", "-d", text="Leave it running.")] = False
+    detach_keys: DetachKeys = None
+    env: Annotated[list[str], option("--env", "-e", metavar="NAME[=VALUE]", text="A variable.")] = []
+    env_file: Annotated[list[str], option("--env-file", metavar="FILE", text="A file of variables.")] = []
+    interactive: Annotated[bool, option("--interactive", "-i", text="Keep standard input open.")] = False
+    latest: Latest = False
+    preserve_fds: Annotated[int, option("--preserve-fds", metavar="N", text="Hand descriptors 3 to 3+N-1 on.")] = 0
+    privileged: Annotated[bool, option("--privileged", text="With all that the container's user may do.")] = False
+    tty: Annotated[bool, option("--tty", "-t", text="Give it a terminal.")] = False
+    user: Annotated[str, option("--user", "-u", metavar="USER[:GROUP]", text="Who runs it: names or ids.")] = ""
+    workdir: Annotated[str, option("--workdir", "-w", metavar="DIR", text="Its working directory.")] = ""

@@ -1,0 +1,84 @@
+"""``pull images rmi tag image inspect``."""
+
+# ruff: noqa: TC001  (Typer reads the annotations when it runs)
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, command, option
+from rootless.cli.options import Filters, Format, NoHeading, NoTruncation, Platform, Quiet, ShortFormat
+
+
+@command(
+    "pull",
+    "image pull",
+    runs="image:pull",
+    examples=["rpod pull debian", "rpod pull docker.io/library/debian:12", "rpod pull --platform linux/arm64 alpine"],
+)
+class Pull:
+    """Fetch images from a registry."""
+
+    images: Annotated[list[str], argument("IMAGE...")]
+    platform: Platform = ""
+    policy: Annotated[str, option("--policy", metavar="POLICY", text="always, missing, newer or never.")] = "always"
+    quiet: Annotated[bool, option("--quiet", "-q", text="Print the image's id only.")] = False
+    tls_verify: Annotated[bool | None, option("--tls-verify", text="Ask for HTTPS and a good certificate (true).")] = (
+        None
+    )
+
+
+@command(
+    "images",
+    "image ls",
+    runs="image:images",
+    aliases=("image list",),
+    examples=[
+        "rpod images",
+        "rpod images --filter dangling=true -q",
+        "rpod images --format '{{.Repository}} {{.Size}}'",
+    ],
+)
+class Images:
+    """List images."""
+
+    name: Annotated[list[str], argument("[REPOSITORY[:TAG]]")] = []
+    all: Annotated[bool, option("--all", "-a", text="Also the steps of builds, where there are any.")] = False
+    digests: Annotated[bool, option("--digests", text="With digests.")] = False
+    filter: Filters = []
+    format: Format = ""
+    no_trunc: NoTruncation = False
+    noheading: NoHeading = False
+    quiet: Quiet = False
+    sort: Annotated[str, option("--sort", metavar="KEY", text="created, id, repository, size or tag.")] = "created"
+
+
+@command(
+    "rmi",
+    "image rm",
+    runs="image:rmi",
+    aliases=("image remove",),
+    examples=["rpod rmi debian", "rpod rmi -f 3f57d9401f8d", "rpod rmi -a"],
+)
+class Rmi:
+    """Remove images. Status 1: there is no such image, 2: a container uses it."""
+
+    images: Annotated[list[str], argument("[IMAGE]...")] = []
+    all: Annotated[bool, option("--all", "-a", text="Every image.")] = False
+    force: Annotated[bool, option("--force", "-f", text="With all its names, and the containers made of it.")] = False
+    ignore: Annotated[bool, option("--ignore", "-i", text="An image that is not there is no error.")] = False
+
+
+@command("tag", "image tag", runs="image:tag", examples=["rpod tag debian:12 localhost/base"])
+class Tag:
+    """Give an image more names."""
+
+    image: Annotated[str, argument("IMAGE")]
+    names: Annotated[list[str], argument("NAME...")]
+
+
+@command("image inspect", runs="image:inspect", examples=["rpod image inspect -f '{{.Config.Cmd}}' debian"])
+class Inspect:
+    """Show all that is known of images."""
+
+    images: Annotated[list[str], argument("IMAGE...")]
+    format: ShortFormat = ""

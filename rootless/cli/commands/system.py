@@ -1,0 +1,69 @@
+"""``info version unshare doctor``, ``system prune``, ``system df``: rpod itself."""
+
+# ruff: noqa: TC001  (Typer reads the annotations when it runs)
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, command, option
+from rootless.cli.options import Format, ShortFormat
+
+
+@command("info", "system info", runs="system:info", examples=["rpod info", "rpod info -f '{{.Store.GraphDriverName}}'"])
+class Info:
+    """Show this machine and how rpod is set up on it."""
+
+    format: ShortFormat = ""
+
+
+@command("version", runs="system:version", examples=["rpod version", "rpod version -f json"])
+class Version:
+    """Show the version."""
+
+    format: ShortFormat = ""
+
+
+@command(
+    "unshare",
+    runs="system:unshare",
+    interspersed=False,
+    examples=["rpod unshare ls -ln ~/.local/share/rpod", "rpod unshare"],
+)
+class Unshare:
+    """Run a program (or a shell) in the user namespace that owns the containers' files."""
+
+    command: Annotated[list[str], argument("[COMMAND] [ARG]...")] = []
+
+
+@command("system df", runs="system:df", examples=["rpod system df", "rpod system df -v"])
+class Df:
+    """Show how much disk images, containers and volumes take."""
+
+    format: Format = ""
+    verbose: Annotated[bool, option("--verbose", "-v", text="Each one by itself.")] = False
+
+
+@command("system prune", runs="system:prune", examples=["rpod system prune", "rpod system prune -af --volumes"])
+class Prune:
+    """Remove ended containers, images without a name, and what crashes left behind."""
+
+    all: Annotated[bool, option("--all", "-a", text="All images that no container uses.")] = False
+    filter: Annotated[
+        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
+    ] = []
+    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
+    volumes: Annotated[bool, option("--volumes", text="Also volumes that no container uses.")] = False
+
+
+@command("doctor", "system doctor", runs="system:doctor", examples=["rpod doctor", "rpod doctor --script | sudo sh"])
+class Doctor:
+    """Try everything that rpod needs, and say what mends it. Status 1: something required is missing."""
+
+    script: Annotated[bool, option("--script", text="Print an administrator's commands as one script.")] = False
+
+
+@command("cleanup", runs="system:cleanup", hidden=True)
+class Cleanup:
+    """What a monitor becomes after the end of its container."""
+
+    container: Annotated[str, argument("ID")]

@@ -1,0 +1,111 @@
+"""What rpod knows by name and does not do: each is refused with one line that says what serves instead."""
+
+from __future__ import annotations
+
+from rootless.errors import RpodError, UnsupportedError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Commands that are planned, by noun ("" = rpod itself).
+COMMANDS: dict[str, str] = {
+    "": """pause unpause stats update diff commit export mount unmount umount init healthcheck events purge chown
+        push untag history save load import search login logout manifest volume build builder secret
+        artifact farm quadlet generate auto-update completion config check network pod kube compose cri
+        dashboard""",
+    "container": """pause unpause stats update diff commit export mount unmount umount init exists cleanup prune
+        checkpoint restore clone runlabel""",
+    "image": """untag history save load import search exists tree diff mount unmount umount prune copy push build
+        sign verify trust scp""",
+    "system": "reset check migrate service connection",
+}
+
+# Docker's words that mean nothing for one user on one machine, and what to do instead.
+INSTEAD = {
+    "swarm": "rpod runs containers of one user on one machine: start them with systemd user units",
+    "service": "there is no swarm: rpod run -d --restart always IMAGE",
+    "stack": "there is no swarm: rpod run -d for each container",
+    "node": "there is no swarm: rpod info shows this machine",
+    "config": "there is no swarm: give a file to a container with --volume or --mount",
+    "plugin": "drivers are part of rpod: rpod info lists them",
+    "trust": "images are checked by their digests: rpod pull NAME@sha256:…",
+    "context": "rpod works on this machine only; there is no daemon to choose",
+    "buildx": "rpod has no builder yet: build with another tool and push to a registry",
+}
+
+# Options of run and create that cannot work, with the reason.
+_IMPOSSIBLE = {
+    "--cpu-rt-period": "it belongs to cgroup v1",
+    "--cpu-rt-runtime": "it belongs to cgroup v1",
+    "--memory-swappiness": "it belongs to cgroup v1",
+    "--kernel-memory": "it belongs to cgroup v1",
+    "--oom-kill-disable": "it belongs to cgroup v1",
+    "--rdt-class": "an ordinary user cannot set it",
+    "--device-cgroup-rule": "there is no device controller without root",
+}
+_OF_RUN = """arch attach authfile blkio-weight blkio-weight-device cert-dir cgroup-conf cgroups chrootdirs conmon-
+    pidfile cpu-period cpu-quota cpuset-mems creds device-read-bps device-read-iops device-write-bps
+    device-write- iops disable-content-trust env-merge group-entry health-cmd health-interval health-
+    log-destination health-max-log-count health-max-log-size health-on-failure health-retries health-
+    start-period health- startup-cmd health-startup-interval health-startup-retries health-startup-
+    success health-startup-timeout health-timeout hosts-file hostuser image-volume init-ctr init-path
+    memory-reservation no-healthcheck no- hostname no-hosts oom-score-adj os passwd passwd-entry
+    personality pidfile preserve-fd read-only-tmpfs requires retry retry-delay rmi rootfs sdnotify
+    seccomp-policy subgidname subuidname systemd timens tls- verify unsetenv unsetenv-all variant gpus
+    ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key egress runtime"""
+
+# Options that other verbs have elsewhere and not here yet.
+OPTIONS: dict[str, str] = {
+    "run": _OF_RUN,
+    "create": _OF_RUN,
+    "exec": "cidfile preserve-fd no-session",
+    "ps": "external namespace ns pod watch",
+    "start": "filter",
+    "stop": "filter",
+    "restart": "cidfile filter",
+    "kill": "filter",
+    "rm": "depend filter",
+    "wait": "return-on-first",
+    "inspect": "",
+    "logs": "details",
+    "pull": "all-tags arch authfile cert-dir creds decryption-key disable-content-trust os retry retry-delay variant",
+    "images": "history tree",
+    "rmi": "no-prune",
+    "info": "debug",
+    "unshare": "rootless-netns",
+    "system prune": "build external",
+    "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
+    "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
+    "transient-store url volumepath context host debug tls",
+}
+
+
+def no_command(noun: str, name: str, known: Sequence[str]) -> RpodError:
+    """The error for a verb that is not among the ``known`` ones of ``noun`` ("" = rpod itself)."""
+    full = f"{noun} {name}".strip()
+    if not noun and name in INSTEAD:
+        return UnsupportedError(f"{name!r} has no meaning here", INSTEAD[name])
+    if name in COMMANDS.get(noun, "").split():
+        return UnsupportedError(f"{full!r} is not there yet", f"rpod {noun} --help lists what is".replace("  ", " "))
+    return UsageError(
+        f"there is no command {full!r}", _nearest(name, known) or f"rpod {noun} --help".replace("  ", " ")
+    )
+
+
+def no_option(path: str, name: str, known: Sequence[str]) -> RpodError:
+    """The error for an option that the command ``path`` does not have."""
+    verb = path.removeprefix("container ")
+    if name in _IMPOSSIBLE and verb in ("run", "create"):
+        return UnsupportedError(f"{name} is not supported: {_IMPOSSIBLE[name]}", "leave it out")
+    if name.removeprefix("--") in OPTIONS.get(verb, "").split():
+        return UnsupportedError(f"{name} is not there yet", f"rpod {path} --help lists what is".replace("  ", " "))
+    hint = _nearest(name, known) or f"rpod {path} --help".replace("  ", " ")
+    return UsageError(f"there is no option {name}" + (f" of {path!r}" if path else ""), hint)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 1, 0.6)
+    return f"did you mean {near[0]}?" if near else ""

@@ -1,0 +1,177 @@
+"""Options that commands share, each declared once: base classes of the commands.
+
+The fields of ``Creation`` are those of ``rootless.engine.options.ContainerOptions``, which says what
+they mean to the engine; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, option
+
+Names = Annotated[list[str], argument("[CONTAINER]...")]
+Words = Annotated[list[str], argument("[CONTAINER] [ARG]...")]
+Latest = Annotated[bool, option("--latest", "-l", text="The container that was created last.")]
+Filters = Annotated[
+    list[str], option("--filter", "-f", metavar="KEY=VALUE", text="Only what fits; see FILTERS in rpod(1).")
+]
+Format = Annotated[str, option("--format", metavar="FORMAT", text="json, or a Go template; see FORMAT in rpod(1).")]
+ShortFormat = Annotated[
+    str, option("--format", "-f", metavar="FORMAT", text="json, or a Go template; see FORMAT in rpod(1).")
+]
+NoTruncation = Annotated[bool, option("--no-trunc", text="Show ids and commands in full.")]
+NoHeading = Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")]
+Quiet = Annotated[bool, option("--quiet", "-q", text="Print ids only.")]
+CidFiles = Annotated[
+    list[str], option("--cidfile", metavar="FILE", text="A file with the container's id; may be repeated.")
+]
+StopTime = Annotated[
+    int | None,
+    option("--time", "-t", "--timeout", metavar="SECONDS", text="How long to wait before SIGKILL."),
+]
+DetachKeys = Annotated[
+    str | None,
+    option("--detach-keys", metavar="KEYS", text="Keys that leave the container running (ctrl-p,ctrl-q)."),
+]
+SigProxy = Annotated[bool, option("--sig-proxy", text="Send signals on to the program (true).")]
+Platform = Annotated[str, option("--platform", metavar="OS/ARCH", text="The image for another platform.")]
+
+
+class Identity:
+    """What the container is called and who may know it."""
+
+    annotation: Annotated[list[str], option("--annotation", metavar="KEY=VALUE", text="An OCI annotation.")] = []
+    cidfile: Annotated[str, option("--cidfile", metavar="FILE", text="Write the container's id to FILE.")] = ""
+    label: Annotated[list[str], option("--label", "-l", metavar="KEY=VALUE", text="A label.")] = []
+    label_file: Annotated[list[str], option("--label-file", metavar="FILE", text="A file of labels.")] = []
+    name: Annotated[str, option("--name", metavar="NAME", text="The container's name.")] = ""
+    replace: Annotated[bool, option("--replace", text="Remove a container of the same name first.")] = False
+
+
+class Process:
+    """The program: what, as whom, with which environment."""
+
+    entrypoint: Annotated[
+        str | None, option("--entrypoint", metavar="PROGRAM", text="Instead of the image's; a JSON list is one, too.")
+    ] = None
+    env: Annotated[
+        list[str], option("--env", "-e", metavar="NAME[=VALUE]", text="A variable; without =, the caller's value.")
+    ] = []
+    env_file: Annotated[list[str], option("--env-file", metavar="FILE", text="A file of variables.")] = []
+    env_host: Annotated[bool, option("--env-host", text="All of the caller's variables.")] = False
+    group_add: Annotated[list[str], option("--group-add", metavar="GROUP", text="One more group.")] = []
+    http_proxy: Annotated[bool | None, option("--http-proxy", text="Hand the caller's proxy variables on (true).")] = (
+        None
+    )
+    init: Annotated[bool, option("--init", text="Run under a small init that reaps and forwards signals.")] = False
+    interactive: Annotated[bool, option("--interactive", "-i", text="Keep standard input open.")] = False
+    stop_signal: Annotated[str, option("--stop-signal", metavar="SIGNAL", text="What stop sends first.")] = ""
+    stop_timeout: Annotated[
+        int | None, option("--stop-timeout", metavar="SECONDS", text="How long stop waits before SIGKILL.")
+    ] = None
+    timeout: Annotated[int, option("--timeout", metavar="SECONDS", text="Stop after that long; 0 is never.")] = 0
+    tty: Annotated[bool, option("--tty", "-t", text="Give it a terminal.")] = False
+    tz: Annotated[str, option("--tz", metavar="ZONE", text="Time zone: Area/City, or local.")] = ""
+    umask: Annotated[str, option("--umask", metavar="MASK", text="File mode mask, octal (0022).")] = ""
+    user: Annotated[str, option("--user", "-u", metavar="USER[:GROUP]", text="Who runs it: names or ids.")] = ""
+    workdir: Annotated[str, option("--workdir", "-w", metavar="DIR", text="Its working directory.")] = ""
+
+
+class Isolation:
+    """Namespaces, ids and privileges."""
+
+    cap_add: Annotated[list[str], option("--cap-add", metavar="CAP", text="One more capability, or all.")] = []
+    cap_drop: Annotated[list[str], option("--cap-drop", metavar="CAP", text="One capability less, or all.")] = []
+    cgroupns: Annotated[str, option("--cgroupns", metavar="MODE", text="Cgroup namespace: private or host.")] = ""
+    device: Annotated[list[str], option("--device", metavar="DEVICE", text="A device: HOST[:INSIDE][:rwm].")] = []
+    gidmap: Annotated[list[str], option("--gidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the gid map.")] = []
+    ipc: Annotated[str, option("--ipc", metavar="MODE", text="IPC namespace: private, host, container:NAME …")] = ""
+    pid: Annotated[str, option("--pid", metavar="MODE", text="PID namespace: private, host, container:NAME …")] = ""
+    privileged: Annotated[bool, option("--privileged", text="All that the user may do, nothing hidden.")] = False
+    security_opt: Annotated[
+        list[str], option("--security-opt", metavar="OPTION", text="seccomp=FILE, no-new-privileges, mask=PATH …")
+    ] = []
+    sysctl: Annotated[list[str], option("--sysctl", metavar="KEY=VALUE", text="A kernel setting of a namespace.")] = []
+    uidmap: Annotated[list[str], option("--uidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the uid map.")] = []
+    userns: Annotated[
+        str, option("--userns", metavar="MODE", text="User ids: host, keep-id[:uid=N,gid=N], nomap, auto.")
+    ] = ""
+    uts: Annotated[str, option("--uts", metavar="MODE", text="UTS namespace: private, host, container:NAME …")] = ""
+
+
+class Files:
+    """Mounts."""
+
+    mount: Annotated[
+        list[str], option("--mount", metavar="type=TYPE,…", text="A mount: bind, volume, tmpfs, image, devpts.")
+    ] = []
+    read_only: Annotated[bool, option("--read-only", text="The root file system cannot be written.")] = False
+    shm_size: Annotated[str, option("--shm-size", metavar="SIZE", text="The size of /dev/shm (64m).")] = ""
+    tmpfs: Annotated[list[str], option("--tmpfs", metavar="DIR[:OPTIONS]", text="A file system in memory.")] = []
+    volume: Annotated[
+        list[str], option("--volume", "-v", metavar="SOURCE:DIR[:OPTIONS]", text="A directory of the host or a volume.")
+    ] = []
+    volumes_from: Annotated[
+        list[str], option("--volumes-from", metavar="CONTAINER", text="The volumes of another container.")
+    ] = []
+
+
+class Connection:
+    """Network, names and ports."""
+
+    add_host: Annotated[list[str], option("--add-host", metavar="HOST:IP", text="A line of /etc/hosts.")] = []
+    dns: Annotated[list[str], option("--dns", metavar="IP", text="A name server.")] = []
+    dns_option: Annotated[
+        list[str], option("--dns-option", "--dns-opt", metavar="OPTION", text="An option of resolv.conf.")
+    ] = []
+    dns_search: Annotated[list[str], option("--dns-search", metavar="DOMAIN", text="A search domain.")] = []
+    expose: Annotated[list[str], option("--expose", metavar="PORT[/PROTOCOL]", text="A port for -P.")] = []
+    hostname: Annotated[str, option("--hostname", "-h", metavar="NAME", text="The host name inside.")] = ""
+    network: Annotated[
+        list[str],
+        option("--network", "--net", metavar="MODE", text="slirp4netns, pasta, host, none, container:NAME."),
+    ] = []
+    publish: Annotated[
+        list[str],
+        option("--publish", "-p", metavar="[IP:][PORT:]PORT", text="Let the host's port reach the container's."),
+    ] = []
+    publish_all: Annotated[bool, option("--publish-all", "-P", text="Publish all exposed ports.")] = False
+
+
+class Limits:
+    """Limits of the kernel's control groups and of the process."""
+
+    cgroup_parent: Annotated[str, option("--cgroup-parent", metavar="CGROUP", text="The control group above.")] = ""
+    cpu_shares: Annotated[int, option("--cpu-shares", "-c", metavar="N", text="Weight against others (1024).")] = 0
+    cpus: Annotated[str, option("--cpus", metavar="N", text="So many CPUs at most: 1.5.")] = ""
+    cpuset_cpus: Annotated[str, option("--cpuset-cpus", metavar="LIST", text="Only these CPUs: 0-2,4.")] = ""
+    memory: Annotated[str, option("--memory", "-m", metavar="SIZE", text="Memory at most: 512m.")] = ""
+    memory_swap: Annotated[str, option("--memory-swap", metavar="SIZE", text="Memory and swap; -1: no limit.")] = ""
+    pids_limit: Annotated[str, option("--pids-limit", metavar="N", text="Processes at most; -1: no limit.")] = ""
+    ulimit: Annotated[list[str], option("--ulimit", metavar="NAME=SOFT[:HARD]", text="A limit of the process.")] = []
+
+
+class Keeping:
+    """The image, the log, and what happens in the end."""
+
+    log_driver: Annotated[str, option("--log-driver", metavar="DRIVER", text="k8s-file, json-file or none.")] = ""
+    log_opt: Annotated[
+        list[str], option("--log-opt", metavar="KEY=VALUE", text="max-size=SIZE, max-file=N of the log.")
+    ] = []
+    platform: Platform = ""
+    pull: Annotated[
+        str, option("--pull", metavar="POLICY", text="Fetch the image: always, missing, newer or never.")
+    ] = "missing"
+    quiet: Annotated[bool, option("--quiet", "-q", text="No progress while an image is pulled.")] = False
+    restart: Annotated[
+        str, option("--restart", metavar="POLICY", text="no, on-failure[:N], always or unless-stopped.")
+    ] = "no"
+    rm: Annotated[bool, option("--rm", text="Remove the container when it has ended.")] = False
+
+
+class Creation(Keeping, Limits, Connection, Files, Isolation, Process, Identity):
+    """All options of create."""
+
+    image: Annotated[str, argument("IMAGE")]
+    command: Annotated[list[str], argument("[COMMAND] [ARG]...")] = []
