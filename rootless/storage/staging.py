@@ -23,6 +23,11 @@ class Staged:
         self.path = path
         self._lock = lock
 
+    @property
+    def lock_fd(self) -> int:
+        """The lock's descriptor, for a process that goes on working here when this one is gone."""
+        return self._lock.fd
+
     def __enter__(self) -> Staged:
         return self
 
