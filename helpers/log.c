@@ -13,9 +13,11 @@
 
 #include "monitor.h"
 
-/* "2026-11-23T10:00:00.123456789" in UTC. gmtime(3) would read /etc/localtime and pull in the locale. */
-static void text_time(struct text *text, uint64_t ns)
+/* "2026-11-23T10:00:00.123456789", the time in UTC. gmtime(3) would read /etc/localtime and pull in the locale. */
+static void take_time(struct log *log)
 {
+    struct text stamp = TEXT(log->time), *text = &stamp;
+    uint64_t ns = epoch_ns();
     uint64_t seconds = ns / 1000000000U;
     uint64_t second_of_day = seconds % 86400;
     /* Days since 0000-03-01: with March first, leap days come last and months follow one formula. */
@@ -40,6 +42,7 @@ static void text_time(struct text *text, uint64_t ns)
     text_number(text, second_of_day % 60, 2);
     text_add(text, ".");
     text_number(text, ns % 1000000000U, 9);
+    text_bytes(text, "", 1);
 }
 
 static void json_char(struct text *text, unsigned char byte)
@@ -136,7 +139,7 @@ static void json_byte(struct text *text, struct utf8 *utf8, unsigned char byte)
     }
 }
 
-static void json_record(struct text *text, struct log_stream *stream, uint64_t ns, const unsigned char *data,
+static void json_record(struct text *text, struct log_stream *stream, const char *time, const unsigned char *data,
                         size_t count)
 {
     text_add(text, "{\"log\":\"");
@@ -147,14 +150,14 @@ static void json_record(struct text *text, struct log_stream *stream, uint64_t n
     text_add(text, "\",\"stream\":\"");
     text_add(text, stream->name);
     text_add(text, "\",\"time\":\"");
-    text_time(text, ns);
+    text_add(text, time);
     text_add(text, "Z\"}\n");
 }
 
-static void k8s_record(struct text *text, struct log_stream *stream, uint64_t ns, const unsigned char *data,
+static void k8s_record(struct text *text, struct log_stream *stream, const char *time, const unsigned char *data,
                        size_t count, bool whole)
 {
-    text_time(text, ns);
+    text_add(text, time);
     text_add(text, "+00:00 ");
     text_add(text, stream->name);
     text_add(text, whole ? " F " : " P ");
@@ -252,15 +255,16 @@ static bool confess(struct log *log)
     struct log_stream stream = {.name = "stderr"};
     uint64_t lost = log->lost;
 
+    take_time(log);
     text_add(&line, "rpod: ");
     text_number(&line, lost, 1);
     text_add(&line, " log records were lost here: ");
     text_add(&line, log->lost_reason == ENOSPC || log->lost_reason == EDQUOT ? "the disk was full\n"
                                                                             : "the log could not be written\n");
     if (log->format == LOG_JSON)
-        json_record(&text, &stream, epoch_ns(), (unsigned char *)words, line.used);
+        json_record(&text, &stream, log->time, (unsigned char *)words, line.used);
     else
-        k8s_record(&text, &stream, epoch_ns(), (unsigned char *)words, line.used, true);
+        k8s_record(&text, &stream, log->time, (unsigned char *)words, line.used, true);
     if (!file_append(log, (unsigned char *)record, text.used)) {
         log->lost = lost;
         return false;
@@ -287,8 +291,8 @@ static void flush(struct log *log, size_t count)
     log->used -= count;
 }
 
-static void add_record(struct log *log, struct log_stream *stream, uint64_t ns, const unsigned char *data,
-                       size_t count, bool whole)
+static void add_record(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count,
+                       bool whole)
 {
     struct text text;
     size_t before;
@@ -298,9 +302,9 @@ static void add_record(struct log *log, struct log_stream *stream, uint64_t ns, 
     before = log->used;
     text = (struct text){.data = (char *)log->buffer, .used = before, .size = sizeof log->buffer};
     if (log->format == LOG_JSON)
-        json_record(&text, stream, ns, data, count);
+        json_record(&text, stream, log->time, data, count);
     else
-        k8s_record(&text, stream, ns, data, count, whole);
+        k8s_record(&text, stream, log->time, data, count, whole);
     stream->partial = !whole;
     log->used = text.used;
     if (log->max_size > 0 && log->size + before > 0 && log->size + log->used > log->max_size) {
@@ -322,18 +326,16 @@ void log_open(struct log *log, const struct options *options)
 
 void log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count)
 {
-    uint64_t ns;
-
     if (log->format == LOG_NONE)
         return;
-    ns = epoch_ns();
+    take_time(log); /* one for all lines that came with one read */
     while (count > 0) {
         size_t piece = count < LOG_PIECE ? count : LOG_PIECE;
         const unsigned char *newline = memchr(data, '\n', piece);
 
         if (newline != NULL)
             piece = (size_t)(newline - data) + 1;
-        add_record(log, stream, ns, data, piece, newline != NULL);
+        add_record(log, stream, data, piece, newline != NULL);
         data += piece;
         count -= piece;
     }
@@ -345,8 +347,9 @@ void log_end(struct log *log, struct log_stream *stream)
     if (log->format == LOG_NONE || !stream->partial)
         return;
     /* In Docker's format a line that was not ended has no "\n", and nothing follows it. */
+    take_time(log);
     if (log->format == LOG_K8S || stream->utf8.have > 0)
-        add_record(log, stream, epoch_ns(), (const unsigned char *)"", 0, true);
+        add_record(log, stream, (const unsigned char *)"", 0, true);
     stream->partial = false;
     flush(log, log->used);
 }

@@ -278,6 +278,17 @@ static bool say_goodbye(struct monitor *monitor, int code)
     return monitor->pump.handed_over;
 }
 
+/*
+ * Who runs `rpod run x; rpod rm x` does not wait for slirp4netns, to which the kernel's removal of its
+ * tap device takes 20 ms. Where nobody waits, the locks are kept until the helpers are gone, so
+ * that after `rpod stop` the published ports are free.
+ */
+static void release_locks(struct options *options)
+{
+    for (unsigned i = 0; i < options->lock_count; i++)
+        fd_close(&options->locks[i]);
+}
+
 static void await_helpers(struct monitor *monitor, int64_t until_ms)
 {
     while (helpers_alive(monitor) && now_ms() < until_ms)
@@ -334,6 +345,8 @@ int main(int argc, char **argv)
     code = exit_code(&monitor);
     record_exit(&monitor, code);
     handed_over = say_goodbye(&monitor, code);
+    if (handed_over)
+        release_locks(&monitor.options);
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)
         return 0;

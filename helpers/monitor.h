@@ -13,6 +13,7 @@
 #define PAYLOAD_MAX 32768 /* of one message of the attach protocol */
 #define HELPERS_MAX 16
 #define CLIENTS_MAX 64
+#define LOCKS_MAX 4
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
 
@@ -23,6 +24,8 @@ struct options {
     pid_t pid;
     pid_t helpers[HELPERS_MAX];
     unsigned helper_count;
+    int locks[LOCKS_MAX]; /* held as long as the container is running */
+    unsigned lock_count;
     int stdin_fd, stdout_fd, stderr_fd, tty_fd, listen_fd, client_fd;
     bool stdin_once;
     const char *log_path;
@@ -62,6 +65,7 @@ struct log {
     enum log_format format;
     uint64_t max_size, max_files;
     int fd;
+    char time[32];   /* of what is being logged, in both formats the same but for the zone */
     uint64_t size;   /* of the file */
     uint64_t lost;   /* records that could not be written since the last one that could */
     int lost_reason; /* errno of the first of them */

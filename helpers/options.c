@@ -3,7 +3,7 @@
 
 #include "monitor.h"
 
-enum kind { KIND_FD, KIND_PID, KIND_HELPER, KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_FORMAT, KIND_HELD };
+enum kind { KIND_FD, KIND_PID, KIND_HELPER, KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_FORMAT, KIND_LOCK, KIND_HELD };
 
 struct option {
     const char *name;
@@ -28,8 +28,8 @@ static const struct option known[] = {
     {"--exit-file", KIND_TEXT, offsetof(struct options, exit_file)},
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
-    /* They were inherited open and stay so until exec; their numbers are of no further use. */
-    {"--lock", KIND_HELD, 0},
+    {"--lock", KIND_LOCK, 0},
+    /* Inherited open, and so until exec; the number is of no further use. */
     {"--hold", KIND_HELD, 0},
 };
 
@@ -93,6 +93,11 @@ static bool store(struct options *options, const struct option *option, const ch
         if (options->helper_count == HELPERS_MAX)
             return false;
         options->helpers[options->helper_count++] = (pid_t)number;
+        break;
+    case KIND_LOCK:
+        if (options->lock_count == LOCKS_MAX)
+            return false;
+        options->locks[options->lock_count++] = (int)number;
         break;
     case KIND_FD:
     case KIND_PID:

@@ -161,7 +161,7 @@ class Monitored:
             os.set_inheritable(fd, True)
         if before is not None:
             before(init)
-        script = f"ls -l /proc/$$/fd >{self.cleaned}.tmp; grep Sig /proc/$$/status >>{self.cleaned}.tmp; "
+        script = f"ls -l /proc/$$/fd >{self.cleaned}.tmp; grep Sig /proc/self/status >>{self.cleaned}.tmp; "
         cleanup = ["--", "/bin/sh", "-c", script + f"mv {self.cleaned}.tmp {self.cleaned}"]
         monitor = str(HELPERS / "rpod-monitor")
         os.execv(monitor, [monitor, "--pid", str(init), *words, *cleanup])

@@ -9,11 +9,20 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from monitor_harness import HELPERS, SANITIZED, Monitored, alive, wait_until
 
 TEN_MEGABYTES = 10_000_000
+
+
+def lockable(file: IO[str]) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def shell(script: str) -> list[str]:
@@ -324,8 +333,13 @@ def test_helpers_end_with_the_container_and_orphans_are_reaped(tmp_path: Path) -
         container.client.send(b"istop\n")
         started = time.monotonic()
         container.client.until_exit()
+        with container.lock.open("r+") as lock, pytest.raises(BlockingIOError):
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         container.client.send(b"k")
         wait_until(lambda: not alive(polite), "the helper's end", 1)
+        with container.lock.open("r+") as lock:
+            wait_until(lambda: lockable(lock), "the lock, which a helper does not hold up", 1)
+        assert alive(stubborn)
         container.wait()
         assert not alive(stubborn)
         assert 1 < time.monotonic() - started < 6

@@ -103,7 +103,7 @@ def test_init_forwards_signals(tmp_path: Path, name: str) -> None:
 
 def test_init_gives_the_child_the_terminal_and_a_clean_signal_mask() -> None:
     script = (
-        "grep SigBlk /proc/$$/status; ps -o pid=,pgid=,tpgid=,sid= -p $$; trap 'echo caught; exit 5' INT; "
+        "grep SigBlk /proc/self/status; ps -o pid=,pgid=,tpgid=,sid= -p $$; trap 'echo caught; exit 5' INT; "
         "echo ready; while :; do sleep 0.02; done"
     )
     pid, master = pty.fork()
