@@ -105,7 +105,7 @@ def _build(binary: bytes, binary_digest: str) -> NewImage:
         "layers": [_descriptor(manifest.OCI_LAYER, layer)],
     }
     raw = fastjson.dumps(document).encode()
-    return NewImage(config, raw, manifest.OCI_MANIFEST, [diff_id], layers.info(diff_id).size_bytes)
+    return NewImage(config, raw, manifest.OCI_MANIFEST, [diff_id])
 
 
 def _config(diff_id: str, binary_digest: str, created: str) -> dict[str, object]:

@@ -91,7 +91,7 @@ def ensure_image(
     return pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
 
 
-def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: A002, ARG001
+def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: ARG001
     """One row a name, newest image first; an image without a name has one row.
 
     ``all`` adds the images between a build's steps where an engine keeps them. None are
@@ -122,7 +122,7 @@ def remove_images(
     names: list[str],
     *,
     force: bool = False,
-    all: bool = False,  # noqa: A002
+    all: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Remove the images or names ``names`` (with ``all`` every image); returns Podman's lines.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from rootless import config, log, paths
@@ -28,6 +29,7 @@ from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import Image, NewImage
 from rootless.storage.images import ImageStore, MissingLayersError
 from rootless.storage.layers import LayerStore, Unpacker
+from rootless.storage.staging import Staging
 
 if TYPE_CHECKING:
     from rootless.image.manifest import Descriptor, Manifest, Platform
@@ -169,7 +171,6 @@ class _Pull:
                 found.raw,
                 found.media_type,
                 [layer.chain_id for layer in layers],
-                sum(self._layers.info(layer.chain_id).size_bytes for layer in layers),
                 [f"{self._reference.name}@{digest}" for digest in digests],
             )
             try:
@@ -219,6 +220,7 @@ class _Pull:
                 missing.append(layer)
         if not missing:
             return
+        Staging(paths.data()).sweep()
         # The unpacker forks, which must come before threads.
         with Unpacker(self._layers) as unpacker:
             _Crew(self._transport, lambda layer: self._copy(unpacker, layer)).run(missing)
@@ -269,8 +271,9 @@ class _Crew:
                     raise failure
         except BaseException:
             self._transport.cancel()
+            deadline = time.monotonic() + _JOIN_S
             for thread in threads:
-                thread.join(_JOIN_S)
+                thread.join(max(0.0, deadline - time.monotonic()))
             raise
 
     def _work(self, todo: list[_Layer]) -> None:

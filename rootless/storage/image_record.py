@@ -154,7 +154,7 @@ class Image:
 class NewImage:
     """What ``ImageStore.add`` needs: the documents byte for byte, and where the layers are."""
 
-    __slots__ = ("config", "layers", "manifest", "media_type", "repo_digests", "size_bytes")
+    __slots__ = ("config", "layers", "manifest", "media_type", "repo_digests")
 
     def __init__(
         self,
@@ -162,14 +162,12 @@ class NewImage:
         manifest: bytes,
         media_type: str,
         layers: list[str],
-        size_bytes: int,
         repo_digests: list[str] | None = None,
     ) -> None:
         self.config = config
         self.manifest = manifest
         self.media_type = media_type
         self.layers = layers
-        self.size_bytes = size_bytes
         self.repo_digests = repo_digests or []
 
 

@@ -177,10 +177,13 @@ class ImageStore:
         """
         import hashlib
 
+        from rootless.storage.layers import LayerStore
+
         config = ImageConfig.parse(new.config)
         hex_id = hashlib.sha256(new.config).hexdigest()
         with self._lock():
-            missing = [c for c in new.layers if not os.path.exists(f"{self.data_dir}/layers/{c[7:]}/layer.json")]
+            layers = LayerStore(self.data_dir)
+            missing = [chain_id for chain_id in new.layers if not layers.has(chain_id)]
             if missing:
                 raise MissingLayersError(missing)
             old = self._read_or_damaged(hex_id)
@@ -191,7 +194,7 @@ class ImageStore:
                 digest=f"sha256:{hashlib.sha256(new.manifest).hexdigest()}",
                 media_type=new.media_type,
                 layers=new.layers,
-                size_bytes=new.size_bytes,
+                size_bytes=sum(layers.info(chain_id).size_bytes for chain_id in new.layers),
                 created_ns=config.created_ns,
                 pulled_ns=time.time_ns(),
                 os=config.os,

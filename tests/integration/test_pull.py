@@ -18,7 +18,7 @@ from support.registry import PlainRegistry
 from support.rogue_registry import ARCHITECTURE, INDEX, MANIFEST, Handler, Parts, RogueRegistry, descriptor, digest_of
 from support.secure_registry import Certificate, SecureRegistry, TokenService, run, write_auth
 
-from rootless.engine import images
+from rootless.engine import builtin, images
 from rootless.engine.pull import pull
 from rootless.errors import ConflictError, ImageError, NotFoundError, RegistryError, RpodError, UsageError
 from rootless.image import progress
@@ -47,7 +47,20 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "extra" / f"file{number}").write_bytes(os.urandom(200_000))
         run("umoci", "insert", "--rootless", "--image", f"{layout}:many", str(folder / "extra"), f"/data{number}")
     run("umoci", "insert", "--rootless", "--whiteout", "--image", f"{layout}:many", "/var/www/index.html")
-    run(*("umoci", "config", "--image", f"{layout}:many", "--config.user", "1000", "--config.env", "LAYERS=many"))
+    run(
+        *(
+            "umoci",
+            "config",
+            "--image",
+            f"{layout}:many",
+            "--config.user",
+            "1000",
+            "--config.env",
+            "LAYERS=many",
+            "--created",
+            "2025-01-01T00:00:00Z",
+        )
+    )
     return layout
 
 
@@ -200,7 +213,8 @@ def test_inspect_as_podman_lays_it_out(registry: PlainRegistry, home: Path) -> N
         (["label!=nope"], 3),
         (["containers=false"], 3),
         (["readonly=true"], 0),
-        (["until=24h"], 2),
+        (["until=24h"], 3),
+        (["until=2024-06-01T00:00:00Z"], 2),
         (["before=many:1"], 2),
         (["since=one"], 1),
         (["since=one", "reference=one"], 0),
@@ -396,7 +410,7 @@ def test_other_bytes_than_the_diff_id(home: Path) -> None:
         rogue.blob("a", parts.layer)
         rogue.blob("a", parts.config)
         rogue.manifest("a", "latest", parts.manifest)
-        with pytest.raises(RpodError, match="diff"):
+        with pytest.raises(RpodError, match="unpacks to"):
             pull(f"{rogue.address}/a", tls_verify=False, progress=Recorder())
     nothing_left(home)
 
@@ -493,7 +507,43 @@ def test_a_signal_in_the_middle(home: Path, number: signal.Signals) -> None:
         over.set()
         store = ImageStore(str(data(home)))
         assert store.all() == []
+        time.sleep(0.5)  # its workers have seen the end of their streams by then
         rogue.routes[path] = good
         pull(name, tls_verify=False, progress=Recorder())
         assert len(store.all()) == 1
         assert list((data(home) / "staging").glob("*")) == []
+
+
+# ---- the built-in image
+
+
+def test_hello_needs_no_registry(home: Path) -> None:
+    image = images.ensure_image("hello", quiet=True)
+    assert image.name_for("hello") == builtin.NAME
+    assert image.config.entrypoint == ["/hello", "hello"]
+    assert tree(image, home) == {"hello"}
+    assert images.ensure_image("hello").id == image.id
+    assert images.resolve(builtin.NAME).id == image.id
+    top = LayerStore(str(data(home))).path(image.layers[0])
+    with open(f"{top}/hello", "rb") as inside, open(builtin.binary_path(), "rb") as outside:
+        assert inside.read() == outside.read()
+    assert os.stat(f"{top}/hello").st_mode & 0o777 == 0o755
+    assert images.remove_images(["hello"]) == [f"Untagged: {builtin.NAME}", f"Deleted: {image.hex}"]
+    nothing_left(home)
+
+
+def test_a_changed_helper_makes_another_hello(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = images.ensure_image("hello")
+    changed = tmp_path / "rpod-init"
+    changed.write_bytes(b"#!/bin/true\n")
+    monkeypatch.setattr(builtin, "binary_path", lambda: str(changed))
+    young = images.ensure_image("hello")
+    assert young.id != old.id
+    assert images.resolve("hello").id == young.id
+
+
+def test_hello_is_whatever_image_has_that_name(registry: PlainRegistry) -> None:
+    other = pull(f"{registry.address}/one", tls_verify=False, progress=Recorder())
+    images.tag(other.id, ["hello"])
+    assert images.ensure_image("hello").id == other.id
+    assert images.ensure_image("rpod/hello").id != other.id
