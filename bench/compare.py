@@ -31,6 +31,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 import peers  # noqa: E402
 from support import busybox  # noqa: E402
 from support.registry import PlainRegistry  # noqa: E402
+from support.shell import program  # noqa: E402
 
 from rootless.kernel import userns  # noqa: E402
 
@@ -204,6 +205,8 @@ def main() -> int:
         parser.error("rootless engines are measured as an ordinary user: tests/testbed --user NAME bench/run")
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
         parser.error(f"missing: {', '.join(missing)}")
+    if len(program()) > 1:
+        parser.error(f"rpod is not installed beside {sys.executable}; contrib/check makes such an environment")
     folder = Path(tempfile.mkdtemp(prefix="rpod-bench-", dir=Path.home()))
     runtime = Path(tempfile.mkdtemp(prefix="b", dir=os.environ.get("XDG_RUNTIME_DIR")))
     about = machine()

@@ -57,14 +57,14 @@ class Engine:
 
 def rpod(folder: Path, runtime: Path, driver: str) -> Engine:
     """The rpod beside this interpreter, with the storage driver ``driver``."""
-    runtime.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o700, parents=True)
     shell = Rpod(folder, runtime, driver)
     return Engine("rpod", program(), shell.env, ["pull", "--quiet", "--tls-verify=false"])
 
 
 def podman(folder: Path, runtime: Path, driver: str) -> Engine:
     """Podman with crun, its overlay driver said explicitly, slirp4netns as rpod has it."""
-    runtime.mkdir(mode=0o700)
+    runtime.mkdir(mode=0o700, parents=True)
     folder.mkdir(parents=True)
     argv = ["podman", "--root", f"{folder}/graph", "--runroot", f"{runtime}/run", "--tmpdir", f"{runtime}/tmp"]
     # In this form, options replace those of storage.conf, so that the user's own choice does not matter.
