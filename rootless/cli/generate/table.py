@@ -6,13 +6,14 @@ from pprint import pformat
 from typing import Any
 
 from rootless.cli import app, declare
+from rootless.cli.generate.model import find
 
 _COMMANDS_TYPE = (
     "dict[str, tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]]]"
 )
 
 
-def table() -> str:
+def text() -> str:
     """The text of ``rootless/cli/_table.py``."""
     group = app.tree()
     aliases, commands = {}, {}
@@ -35,13 +36,6 @@ def table() -> str:
         f"COMMANDS: {_COMMANDS_TYPE} = {_text(commands)}",
     ]
     return "\n".join([*parts, ""])
-
-
-def find(group: Any, path: str) -> Any:
-    """Typer's command object of a path like ``container ps``."""
-    for word in path.split():
-        group = group.commands[word]
-    return group
 
 
 def _text(value: object) -> str:
