@@ -13,7 +13,9 @@ import os
 import select
 import time
 
+from rootless import paths
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
+from rootless.kernel import files, spawn
 from rootless.network.names import Addresses
 
 TYPE_CHECKING = False
@@ -133,7 +135,7 @@ class Driver:
             raise UsageError(f"--network {self.name} takes no options")
         return {}
 
-    def start(self, pid: int, run_dir: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> Started:  # noqa: ARG002
+    def start(self, pid: int, run_dir: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> Started:
         """Begin to connect the namespaces of ``pid``, which has its id maps. Raises NetworkError.
 
         ``run_dir`` is the container's private directory for sockets; ``mtu`` in bytes, unless
@@ -150,11 +152,11 @@ class Driver:
         except OSError as error:
             raise NetworkError(f"the loopback interface cannot be brought up: {os_reason(error)}") from error
 
-    def resolver(self, options: Mapping[str, str] | None = None) -> list[str]:  # noqa: ARG002
+    def resolver(self, options: Mapping[str, str] | None = None) -> list[str]:
         """Name servers that the driver offers inside."""
         return []
 
-    def addresses(self, options: Mapping[str, str] | None = None) -> Addresses:  # noqa: ARG002
+    def addresses(self, options: Mapping[str, str] | None = None) -> Addresses:
         """The container's address and the one by which it reaches the host, for /etc/hosts."""
         return Addresses(own="127.0.0.1", gateway="")
 
@@ -182,6 +184,28 @@ def host_address() -> str:
         return ""
     finally:
         sock.close()
+
+
+def known_options(path: str) -> frozenset[str]:
+    """The long options that the program at ``path`` has; asked once per version of the file."""
+    info = os.stat(path)
+    stamp = f"{path} {info.st_ino} {info.st_size} {info.st_mtime_ns}"
+    cache = f"{paths.cache()}/{os.path.basename(path)}-options"
+    try:
+        first, *names = files.read_file(cache, 65536).decode().split("\n")
+        if first == stamp:
+            return frozenset(names)
+    except (OSError, UnicodeDecodeError):
+        pass  # not asked yet, or damaged: ask
+    help_text = spawn.run([path, "--help"]).text
+    words = {word.split("=")[0].rstrip(",") for word in help_text.split()}
+    found = sorted(word for word in words if word.startswith("--"))
+    try:
+        files.make_private(paths.cache())
+        files.write_atomic(cache, "\n".join([stamp, *found]).encode(), sync=False)
+    except OSError:
+        pass  # the cache only saves time
+    return frozenset(found)
 
 
 def words_file() -> int:

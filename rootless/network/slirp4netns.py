@@ -10,10 +10,17 @@ from __future__ import annotations
 import _socket
 import os
 
-from rootless import paths
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
-from rootless.kernel import fastjson, files, spawn
-from rootless.network.driver import Driver, Started, host_address, wait_readable, words_file, words_of
+from rootless.kernel import fastjson, spawn
+from rootless.network.driver import (
+    Driver,
+    Started,
+    host_address,
+    known_options,
+    wait_readable,
+    words_file,
+    words_of,
+)
 from rootless.network.names import Addresses
 from rootless.network.ports import ANY_ADDRESS, check_free, is_address
 
@@ -43,28 +50,6 @@ def program() -> str:
     if path is None:
         raise NetworkError("slirp4netns is not installed: containers get no network", HINT_INSTALL)
     return path
-
-
-def known_options(path: str) -> frozenset[str]:
-    """The long options that the program at ``path`` has; asked once per version of the file."""
-    info = os.stat(path)
-    stamp = f"{path} {info.st_ino} {info.st_size} {info.st_mtime_ns}"
-    cache = f"{paths.cache()}/slirp4netns-options"
-    try:
-        first, *names = files.read_file(cache, 65536).decode().split("\n")
-        if first == stamp:
-            return frozenset(names)
-    except (OSError, UnicodeDecodeError):
-        pass  # not asked yet, or damaged: ask
-    help_text = spawn.run([path, "--help"]).text
-    words = {word.split("=")[0].rstrip(",") for word in help_text.split()}
-    found = sorted(word for word in words if word.startswith("--"))
-    try:
-        files.make_private(paths.cache())
-        files.write_atomic(cache, "\n".join([stamp, *found]).encode(), sync=False)
-    except OSError:
-        pass  # the cache only saves time
-    return frozenset(found)
 
 
 class Slirp4netns(Driver):
