@@ -91,6 +91,7 @@ def _plan(container: Container) -> LaunchPlan:
     plan = LaunchPlan(
         container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container)
     )
+    plan.root.volatile = record.auto_remove
     ranges = userns.read_ranges()
     plan.maps = None if "user" in record.join else id_map(record, ranges)
     if plan.maps is not None and plan.maps.single:

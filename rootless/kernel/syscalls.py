@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -76,14 +77,16 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _SIGCHLD = 17
+_CLONE_INTO_CGROUP = 0x200000000
 # The new mount calls, openat2 and clone3 have one number on every architecture (asm-generic).
+_CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
 _CLOSE_RANGE_CLOEXEC = 4
-_ARCH = {  # clone, pivot_root, keyctl
-    "x86_64": (56, 155, 250),
-    "aarch64": (220, 41, 219),
-    "riscv64": (220, 41, 219),
+_ARCH = {  # pivot_root, keyctl
+    "x86_64": (155, 250),
+    "aarch64": (41, 219),
+    "riscv64": (41, 219),
 }
 
 # PyDLL keeps the interpreter lock: a raw clone must not come back without it.
@@ -103,7 +106,7 @@ def _check(result: int, name: str | bytes | None = None) -> int:
     return result
 
 
-def _numbers() -> tuple[int, int, int]:
+def _numbers() -> tuple[int, int]:
     machine = os.uname().machine
     try:
         return _ARCH[machine]
@@ -111,22 +114,28 @@ def _numbers() -> tuple[int, int, int]:
         raise OSError(38, f"rpod does not know the system calls of {machine}") from None
 
 
-def clone(flags: int) -> int:
+def clone(flags: int, cgroup_fd: int = -1) -> int:
     """fork(2) into the new namespaces of ``flags``; 0 in the child, the child's pid in the parent.
 
-    Python's own fork hooks run around it, so that both sides are ordinary interpreters.
+    With ``cgroup_fd`` the child is born in that cgroup (clone3(2), CLONE_INTO_CGROUP): moving it
+    there later would wait for an RCU grace period, 10 ms. Python's own fork hooks run around the
+    call, so that both sides are ordinary interpreters.
     """
-    number = _numbers()[0]
+    if cgroup_fd >= 0:
+        flags |= _CLONE_INTO_CGROUP
+    # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
+    exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD
+    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
-    pid: int = _syscall(number, ctypes.c_ulong(flags | _SIGCHLD), None, None, None, None)
+    pid: int = _syscall(_CLONE3, ctypes.byref(arguments), ctypes.c_size_t(88))
     if pid == 0:
         api.PyOS_AfterFork_Child()
         return 0
     errno = ctypes.get_errno()
     api.PyOS_AfterFork_Parent()
     if pid < 0:
-        raise OSError(errno, os.strerror(errno), "clone")
+        raise OSError(errno, os.strerror(errno), "clone3")
     return pid
 
 
@@ -152,12 +161,12 @@ def umount(target: str, flags: int = 0) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
-    _check(_syscall(_numbers()[1], _bytes(new_root), _bytes(put_old)), new_root)
+    _check(_syscall(_numbers()[0], _bytes(new_root), _bytes(put_old)), new_root)
 
 
 def new_session_keyring() -> None:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING): the caller's keys stay with the caller."""
-    _check(_syscall(_numbers()[2], 1, None), "keyctl")
+    _check(_syscall(_numbers()[1], 1, None), "keyctl")
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:

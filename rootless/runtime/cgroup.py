@@ -98,10 +98,9 @@ class Cgroup:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def add(self, pid: int) -> None:
-        """Move a process into it."""
-        if self.path:
-            files.write_plain(f"{self.path}/cgroup.procs", str(pid))
+    def open(self) -> int:
+        """A descriptor for a process to be born into it; -1 where there is none."""
+        return os.open(self.path, os.O_PATH | os.O_DIRECTORY) if self.path else -1
 
 
 def create(ident: str, resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> Cgroup:
@@ -232,19 +231,17 @@ def _systemd_scope(ident: str, parent: str) -> str:
     return base
 
 
-def join(path: str, *, limited: bool) -> None:
-    """Move this process into a container's cgroup ("" = it has none).
+def move_here(path: str, *, limited: bool) -> None:
+    """Move this process into a container's cgroup, when a child may not be born in it.
 
-    Where the caller's own cgroup lies outside of what is delegated to the user (an ssh session),
-    only systemd may do it. A process that cannot be moved runs outside if nothing is limited.
+    That is so where the caller's own cgroup lies outside of what is delegated to the user (an ssh
+    session): only systemd may move it. A process that cannot be moved stays outside if nothing is limited.
     """
-    if not path:
-        return
-    try:
-        files.write_plain(f"{path}/cgroup.procs", str(os.getpid()))
-    except PermissionError as error:
-        if not _attach_by_systemd(path) and limited:
-            raise LimitError(f"the container's cgroup cannot be entered from here: {os_reason(error)}") from error
+    if not _attach_by_systemd(path) and limited:
+        raise LimitError(
+            "the container's cgroup cannot be entered from here, and without it the limits would not hold",
+            "systemd-run --user --scope rpod exec …",
+        )
 
 
 def _attach_by_systemd(path: str) -> bool:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from rootless.spec import Spec
 
-_CLONE_PARENT = 0x8000
 _FLAGS = {
     "mount": syscalls.CLONE_NEWNS,
     "pid": syscalls.CLONE_NEWPID,
@@ -67,9 +66,9 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
     """Join, clone the real process with our parent as its parent, tell its pid, and end."""
     try:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-        cgroup.join(plan.cgroup, limited=plan.limited)
+        fd = cgroup.Cgroup(plan.cgroup).open()
         enter(plan.init_pidfd, plan.namespaces)
-        pid = syscalls.clone(_CLONE_PARENT)
+        pid = _clone_in_cgroup(plan, fd)
         if pid == 0:
             os.close(report_fd)
             body()
@@ -79,6 +78,14 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
         os.write(report_fd, f"!{messages.described(error, 'setns').message}".encode())
     finally:
         os._exit(0)
+
+
+def _clone_in_cgroup(plan: JoinPlan, fd: int) -> int:
+    try:
+        return syscalls.clone(syscalls.CLONE_PARENT, fd)
+    except PermissionError:
+        cgroup.move_here(plan.cgroup, limited=plan.limited)
+        return syscalls.clone(syscalls.CLONE_PARENT)
 
 
 def start_inside(plan: JoinPlan, body: Callable[[], None]) -> int:

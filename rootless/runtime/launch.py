@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rootless.runtime.plan import LaunchPlan
     from rootless.spec import Spec
 
-_CLONE_PARENT = 0x8000
 _HELPERS = os.path.dirname(rootless.__file__) + "/_bin"
 _BACKLOG = 16
 
@@ -112,6 +111,7 @@ class _Launcher:
         self.helpers: list[int] = []
         self.held: list[int] = []
         self.cgroup = cgroup.Cgroup("")
+        self.cgroup_fd = -1
         self.init_pid = 0
         self.streams = Streams([], [])
 
@@ -148,11 +148,11 @@ class _Launcher:
             optional=plan.optional_limits,
         )
         self.undo.append(lambda: cgroup.remove(self.cgroup.path))
+        self.cgroup_fd = self.cgroup.open()
         self.streams = Streams.terminal() if plan.spec.process.terminal else Streams.pipes(stdin=plan.open_stdin)
         channel = self._start_init(program)
         if plan.maps is not None:
             userns.write_maps(self.init_pid, plan.maps)
-        self.cgroup.add(self.init_pid)
         network = self._start_network()
         channel.send("mapped", fd=self._mount_fuse() if plan.root.driver == drivers.FUSE else -1)
         self._await_ready(channel)
@@ -178,7 +178,7 @@ class _Launcher:
         if plan.joins or any(plan.spec.namespaces.values()):
             self.init_pid = self._clone_joined(ours, theirs, program)
         else:
-            self.init_pid = syscalls.clone(plan.flags())
+            self.init_pid = syscalls.clone(plan.flags(), self.cgroup_fd)
             if self.init_pid == 0:
                 self._be_init(ours, theirs, program)
         self.undo.append(self._kill_init)
@@ -205,7 +205,7 @@ class _Launcher:
             try:
                 os.close(read_end)
                 self._join()
-                pid = syscalls.clone(self.plan.flags() | _CLONE_PARENT)
+                pid = syscalls.clone(self.plan.flags() | syscalls.CLONE_PARENT, self.cgroup_fd)
                 if pid == 0:
                     os.close(write_end)
                     self._be_init(ours, theirs, program)

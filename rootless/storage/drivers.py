@@ -30,10 +30,11 @@ class RootPlan:
 
     ``directory`` is the container's own: ``diff``, ``work`` and ``merged`` are in it.
     ``uids`` and ``gids`` shift the stored ids (fuse-overlayfs only, else empty): the map of
-    the container's user namespace when it is not the default one.
+    the container's user namespace when it is not the default one. ``volatile`` leaves out every
+    sync of what the container writes, above all the one at its end: for one that is removed then.
     """
 
-    __slots__ = ("directory", "driver", "gids", "layers", "uids")
+    __slots__ = ("directory", "driver", "gids", "layers", "uids", "volatile")
 
     def __init__(self, driver: str, layers: list[str], directory: str, uids: str = "", gids: str = "") -> None:
         self.driver = driver
@@ -41,6 +42,7 @@ class RootPlan:
         self.directory = directory
         self.uids = uids
         self.gids = gids
+        self.volatile = False
 
     @property
     def merged(self) -> str:
@@ -66,7 +68,7 @@ def mount_overlay(plan: RootPlan) -> None:
     upper = os.open(f"{plan.directory}/diff", os.O_PATH | os.O_DIRECTORY)
     work = os.open(f"{plan.directory}/work", os.O_PATH | os.O_DIRECTORY)
     lower = ":".join(str(fd) for fd in fds)
-    options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr{',volatile' * plan.volatile}"
     if len(options) > _MOUNT_DATA_MAX:
         raise StorageError(f"{len(fds)} layers are more than an overlay can stack")
     here = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -89,7 +91,7 @@ def fuse_argv(plan: RootPlan) -> list[str]:
         )
     lower = ":".join(_escape(layer) for layer in reversed(plan.layers))
     upper, work = _escape(f"{plan.directory}/diff"), _escape(f"{plan.directory}/work")
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}{',volatile' * plan.volatile}"
     if plan.uids:
         options += f",uidmapping={plan.uids},gidmapping={plan.gids}"
     return [program, "-f", "-o", options, plan.merged]
