@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rootless.storage.staging import Staged
+
 __all__ = ["ContainerUse", "Image", "ImageStore", "MissingLayersError", "NewImage"]
 
 _REPAIR = "rpod system check --repair"
@@ -275,8 +277,6 @@ class ImageStore:
         created in the meantime keeps its layers, because they are counted after the record
         is gone, and ``create`` looks for the image again after its own record is written.
         """
-        from rootless.storage.layers import LayerStore
-
         with self._lock():
             try:
                 os.unlink(f"{image.directory}/image.json")
@@ -288,16 +288,33 @@ class ImageStore:
                 self._unlink(reference)
             files.remove_tree(image.directory)
             files.sync_directory(self.images_dir)
-            try:
-                used = self._used_layers()
-            except StorageError as error:
-                log.warn(f"{error.message}; the layers of image {image.hex[:12]} stay")
-                return []
-            layers = LayerStore(self.data_dir)
-            unused = [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.has(chain_id)]
-            for chain_id in unused:
-                layers.remove(chain_id)
+            unused, graveyard = self._bury(image)
+        if graveyard is not None:
+            graveyard.close()  # deleting thousands of files needs no lock
         return unused
+
+    def _bury(self, image: Image) -> tuple[list[str], Staged | None]:
+        """Move the layers of ``image`` that nothing needs to a staging directory, which the caller deletes."""
+        from rootless.storage.layers import LayerStore
+        from rootless.storage.staging import Staging
+
+        try:
+            used = self._used_layers()
+        except StorageError as error:
+            log.warn(f"{error.message}; the layers of image {image.hex[:12]} stay")
+            return [], None
+        layers = LayerStore(self.data_dir)
+        unused = [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.has(chain_id)]
+        if not unused:
+            return [], None
+        graveyard = Staging(self.data_dir).make()
+        try:
+            for chain_id in unused:
+                os.rename(os.path.dirname(layers.path(chain_id)), f"{graveyard.path}/{chain_id[7:]}")
+        except OSError as error:
+            graveyard.close()
+            raise StorageError(f"a layer of image {image.hex[:12]} cannot be removed: {os_reason(error)}") from error
+        return unused, graveyard
 
     def _used_layers(self) -> set[str]:
         """Every chain id that an image or a container needs. Raises StorageError for a damaged record."""
