@@ -221,6 +221,7 @@ class _Pull:
         if not missing:
             return
         Staging(paths.data()).sweep()
+        self._images.sweep()
         # The unpacker forks, which must come before threads.
         with Unpacker(self._layers) as unpacker:
             _Crew(self._transport, lambda layer: self._copy(unpacker, layer)).run(missing)

@@ -337,17 +337,23 @@ class ImageStore:
     def sweep(self) -> None:
         """Remove what a killed process left: directories without a record, torn files, links to nothing."""
         with self._lock():
-            for name in _entries(self.images_dir):
-                path = f"{self.images_dir}/{name}"
-                if not os.path.exists(f"{path}/image.json"):
-                    files.remove_tree(path)
-                    continue
-                for entry in _entries(path):
-                    if entry.endswith(".tmp"):
-                        files.remove_tree(f"{path}/{entry}")
-            for name in os.listdir(self.tags_dir):
-                if name.startswith(".") or not os.path.exists(f"{self.tags_dir}/{name}/image.json"):
-                    files.remove_tree(f"{self.tags_dir}/{name}")
+            try:
+                self._sweep_images()
+                for name in os.listdir(self.tags_dir):
+                    if name.startswith(".") or not os.path.exists(f"{self.tags_dir}/{name}/image.json"):
+                        os.unlink(f"{self.tags_dir}/{name}")
+            except OSError as error:
+                raise StorageError(f"images cannot be swept: {os_reason(error)}", _REPAIR) from error
+
+    def _sweep_images(self) -> None:
+        for name in _entries(self.images_dir):
+            path = f"{self.images_dir}/{name}"
+            if not os.path.exists(f"{path}/image.json"):
+                files.remove_tree(path)
+                continue
+            for entry in _entries(path):
+                if entry.endswith(".tmp"):
+                    os.unlink(f"{path}/{entry}")
 
 
 def _entries(path: str) -> list[str]:
