@@ -288,33 +288,49 @@ class ImageStore:
                 self._unlink(reference)
             files.remove_tree(image.directory)
             files.sync_directory(self.images_dir)
-            unused, graveyard = self._bury(image)
+            unused = self._unused_of(image)
+            graveyard = self._bury(unused)
         if graveyard is not None:
             graveyard.close()  # deleting thousands of files needs no lock
         return unused
 
-    def _bury(self, image: Image) -> tuple[list[str], Staged | None]:
-        """Move the layers of ``image`` that nothing needs to a staging directory, which the caller deletes."""
+    def _unused_of(self, image: Image) -> list[str]:
+        """The layers of a removed image that nothing else needs, uppermost first."""
         from rootless.storage.layers import LayerStore
-        from rootless.storage.staging import Staging
 
         try:
             used = self._used_layers()
         except StorageError as error:
             log.warn(f"{error.message}; the layers of image {image.hex[:12]} stay")
-            return [], None
+            return []
         layers = LayerStore(self.data_dir)
-        unused = [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.has(chain_id)]
-        if not unused:
-            return [], None
+        return [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.has(chain_id)]
+
+    def _bury(self, chain_ids: list[str]) -> Staged | None:
+        """Move layers to a staging directory, which the caller deletes."""
+        from rootless.storage.layers import LayerStore
+        from rootless.storage.staging import Staging
+
+        if not chain_ids:
+            return None
+        layers = LayerStore(self.data_dir)
         graveyard = Staging(self.data_dir).make()
         try:
-            for chain_id in unused:
+            for chain_id in chain_ids:
                 os.rename(os.path.dirname(layers.path(chain_id)), f"{graveyard.path}/{chain_id[7:]}")
         except OSError as error:
             graveyard.close()
-            raise StorageError(f"a layer of image {image.hex[:12]} cannot be removed: {os_reason(error)}") from error
-        return unused, graveyard
+            raise StorageError(f"layer {chain_id} cannot be removed: {os_reason(error)}") from error
+        return graveyard
+
+    def remove_unused_layers(self) -> list[str]:
+        """Remove ``unused_layers`` and return them; the lock keeps a pull from counting on one of them meanwhile."""
+        with self._lock():
+            unused = self.unused_layers()
+            graveyard = self._bury(unused)
+        if graveyard is not None:
+            graveyard.close()
+        return unused
 
     def _used_layers(self) -> set[str]:
         """Every chain id that an image or a container needs. Raises StorageError for a damaged record."""

@@ -161,6 +161,9 @@ def test_unused_layers(store: ImageStore) -> None:
     store.add(new(store, "one", 1))
     layer(store, 5)
     assert store.unused_layers() == [chain(5)]
+    assert store.remove_unused_layers() == [chain(5)]
+    assert store.unused_layers() == []
+    assert os.listdir(f"{store.data_dir}/layers") == [f"{1:064x}"]
 
 
 def test_containers_are_seen(store: ImageStore) -> None:
