@@ -34,10 +34,12 @@ class Rules:
     ``layer``: names that begin with ``.wh.`` delete something of the layers below; with
     ``base`` there are none. ``owner`` is who gets everything, None for the ids of the archive.
     ``single_id``: only id 0 exists here, everything becomes its own. ``keep_directories``:
-    owner and mode of a directory that was there before stay.
+    owner and mode of a directory that was there before stay. Without ``overwrite`` a directory
+    is not replaced by something else nor the reverse. ``rename``: what is called or lies in the
+    first name (b"": everything) gets the second instead.
     """
 
-    __slots__ = ("base", "keep_directories", "layer", "overwrite", "owner", "single_id")
+    __slots__ = ("base", "keep_directories", "layer", "overwrite", "owner", "rename", "single_id")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Rules:
         single_id: bool = False,
         keep_directories: bool = False,
         overwrite: bool = True,
+        rename: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.layer = layer
         self.base = base
@@ -55,6 +58,7 @@ class Rules:
         self.single_id = single_id
         self.keep_directories = keep_directories
         self.overwrite = overwrite
+        self.rename = rename
 
 
 class Extractor:
@@ -86,7 +90,7 @@ class Extractor:
         """Unpack everything. Raises StorageError naming the entry that failed."""
         os.umask(0)
         for entry in self._archive:
-            name = clean_name(entry.name)
+            name = self._placed(entry.name)
             try:
                 self._unpack(name, entry)
             except OSError as error:
@@ -116,6 +120,18 @@ class Extractor:
         if not self._devices:
             return []
         return [f"{self._devices} device nodes were left out, the first is {shown(self._first_device)}"]
+
+    def _placed(self, name: bytes) -> bytes:
+        """Where an archive's name goes, relative to the root."""
+        name = clean_name(name)
+        if self._rules.rename is None:
+            return name
+        old, new = self._rules.rename
+        if not old:
+            return clean_name(new + b"/" + name)
+        if name != old and not name.startswith(old + b"/"):
+            return name
+        return clean_name(new + name[len(old) :])
 
     def _explained(self, name: bytes, entry: Entry, error: OSError) -> StorageError:
         if error.errno == errno.EINVAL and self._owner(entry) != (0, 0):
@@ -230,7 +246,7 @@ class Extractor:
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
     def _hardlink(self, name: bytes, entry: Entry) -> None:
-        first = clean_name(entry.link)
+        first = self._placed(entry.link)
         try:
             os.link(first, name, follow_symlinks=False)
         except FileExistsError:

@@ -236,9 +236,7 @@ class Unpacker:
         self._channel.close()
         os.waitpid(self._parked, 0)
 
-    def begin(
-        self, chain_id: str, diff_id: str, parent_chain_id: str, media_type: str, compressed_digest: str
-    ) -> Sink:
+    def begin(self, chain_id: str, diff_id: str, parent_chain_id: str, media_type: str, compressed_digest: str) -> Sink:
         """A place for one layer's bytes, in any form that ``media_type`` allows ("" for all).
 
         ``parent_chain_id`` is "" for the lowest layer. What the bytes unpack to must have the
