@@ -71,7 +71,11 @@ class RpodCommand(TyperCommand):
                     else:
                         valued.add(name)
         plain, overrides = words.translate(args, flags, valued, interspersed=ctx.allow_interspersed_args)
-        rest = super().parse_args(ctx, plain)
+        try:
+            rest = super().parse_args(ctx, plain)
+        except typer.TyperException as error:
+            error.ctx = ctx  # type: ignore[attr-defined]  # the option parser does not know whose options they are
+            raise
         ctx.params.update(overrides)
         return rest
 

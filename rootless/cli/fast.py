@@ -110,8 +110,7 @@ def _cluster(word: str, options: Options, values: dict[str, Any]) -> tuple[tuple
             raise _NotUnderstoodError
         rest = word[position + 1 :]
         if known[1] != "flag":
-            rest = rest.removeprefix("=")
-            return known, word, "=" if rest else "", rest
+            return known, word, "=" if rest else "", rest.removeprefix("=")
         values[known[0]] = True
     return None, word, "", ""
 

@@ -134,7 +134,7 @@ def listing(
 def _by_template(
     rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], format_: str, *, noheading: bool
 ) -> None:
-    from rootless.cli.templates import Heading, Template, unescape
+    from rootless.cli.templates import Heading, Headings, Template, unescape
 
     text = unescape(format_)
     as_table = text.startswith("table ")
@@ -145,7 +145,7 @@ def _by_template(
             emit(line)
         return
     if not noheading:
-        lines.insert(0, template.render({name: Heading(title) for name, title in titles.items()}))
+        lines.insert(0, template.render(Headings({name: Heading(title) for name, title in titles.items()})))
     table([line.split("\t") for line in lines])
 
 

@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 
 
 class Heading(str):
-    """The title of a column: stands for a row when the heading of ``table`` is made."""
+    """The title of a column: stands for a field, also for one that takes arguments."""
 
     __slots__ = ()
+
+    def __call__(self, *_: object) -> Heading:
+        """The title, whatever the field is asked."""
+        return self
+
+
+class Headings(dict[str, Heading]):
+    """Field -> title: stands for a row when the heading of ``table`` is made."""
+
+    def __missing__(self, name: str) -> Heading:
+        return Heading(name.upper())
 
 
 class _LeaveError(Exception):
@@ -220,6 +231,8 @@ def field(value: Any, name: str, position: int = -1) -> Any:
     """
     if isinstance(value, Heading):
         return Heading(name.upper())
+    if isinstance(value, Headings):
+        return value[name]
     if not isinstance(value, dict):
         what = "nothing" if value is None else f"{show(value)[:40]!r}"
         raise TemplateError(f"no field {name} in {what}", position)

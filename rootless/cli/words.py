@@ -51,17 +51,18 @@ def translate(
                 continue
             break
         name, equals, value = word.partition("=")
+        spelled = [word]
         if not name.startswith("--") and len(name) > 1 and not (equals and name in flags):
-            word, taken = _cluster(word, flags, valued, overrides)
+            spelled, taken = _cluster(word, flags, valued, overrides)
         elif name in flags:
             overrides.pop(flags[name], None)
             if equals:
                 overrides[flags[name]] = boolean(value, name)
-                word = name
+                spelled = [name]
             taken = True
         else:
             taken = bool(equals) or name not in valued
-        plain.append(word)
+        plain += spelled
         if not taken and index < len(args):
             plain.append(args[index])
             index += 1
@@ -70,8 +71,8 @@ def translate(
 
 def _cluster(
     word: str, flags: Mapping[str, str], valued: Collection[str], overrides: dict[str, bool]
-) -> tuple[str, bool]:
-    """One word of short options; returns it without Go's ``=``, and whether no value has to follow."""
+) -> tuple[list[str], bool]:
+    """One word of short options; returns it with Go's ``=`` taken apart, and whether no value has to follow."""
     for index in range(1, len(word)):
         name = f"-{word[index]}"
         if name in flags:
@@ -80,7 +81,7 @@ def _cluster(
         if name in valued:
             rest = word[index + 1 :]
             if rest.startswith("="):
-                return word[: index + 1] + rest[1:], len(rest) > 1
-            return word, bool(rest)
+                return [word[: index + 1], rest[1:]], True
+            return [word], bool(rest)
         break
-    return word, True
+    return [word], True

@@ -137,7 +137,9 @@ def test_override_from_the_command_line() -> None:
 def test_example_is_valid_toml_with_every_default(places: Path) -> None:
     import tomllib
 
-    text = "\n".join(line if line.startswith("# ") else line.removeprefix("#") for line in config.example().splitlines())
+    text = "\n".join(
+        line if line.startswith("# ") else line.removeprefix("#") for line in config.example().splitlines()
+    )
     tables = tomllib.loads(text)
     for name, _, fields in config.declarations():
         assert {f.key: f.default for f in fields} == tables[name]

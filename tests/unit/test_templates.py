@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rootless.cli.template_functions import to_json
-from rootless.cli.templates import Heading, Template, unescape
+from rootless.cli.templates import Heading, Headings, Template, unescape
 from rootless.errors import UsageError
 
 DATA: dict[str, object] = {
@@ -155,6 +155,7 @@ def test_headings_stand_for_a_row() -> None:
         Template("{{.Names}}\t{{upper .Label}}").render({"Names": Heading("NAMES"), "Label": Heading("x")})
         == "NAMES\tX"
     )
+    assert Template('{{.Label "x"}} {{.Nope}}').render(Headings({"Label": Heading("LABEL")})) == "LABEL NOPE"
     assert Template("{{.A.B}}").render({"A": Heading("A")}) == "B"
 
 

@@ -1,0 +1,89 @@
+"""What is generated from the declarations is not stale, and the tools that read it accept it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rootless.cli import generate, later
+from rootless.cli.generate import model
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = generate.files()
+
+
+@pytest.mark.parametrize("path", sorted(FILES))
+def test_not_stale(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == FILES[path], "run contrib/generate"
+
+
+def test_every_command_has_its_page_and_examples() -> None:
+    commands = model.commands()
+    assert {f"docs/man/rpod-{command.name.replace(' ', '-')}.1" for command in commands} <= set(FILES)
+    assert all(command.examples for command in commands)
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+@pytest.mark.parametrize("path", ["docs/man/rpod.1", "docs/man/rpod-run.1", "docs/man/rpod-containers.toml.5"])
+def test_pages_are_good_roff(path: str) -> None:
+    result = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", "-z", "-"], input=FILES[path].encode(), capture_output=True, check=True
+    )
+    assert result.stderr == b""
+
+
+COMPLETED = [
+    ("rpod re", {"rename", "restart"}),
+    ("rpod container l", {"list", "logs", "ls"}),
+    ("rpod stop --t", {"--time", "--timeout"}),
+    ("rpod stop ", {"web-running"}),
+    ("rpod --log-level debug start ", {"web-stopped"}),
+    ("rpod image rm ", {"web-images"}),
+    ("rpod run --rm ", {"web-images"}),
+]
+
+
+@pytest.fixture
+def fake_rpod(tmp_path: Path) -> dict[str, str]:
+    """An rpod that only answers what completion asks."""
+    program = tmp_path / "rpod"
+    program.write_text('#!/bin/sh\n[ "$1" = __names ] && echo "web-$2"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+
+
+@pytest.mark.parametrize(("line", "expected"), COMPLETED)
+def test_bash_completes(fake_rpod: dict[str, str], line: str, expected: set[str]) -> None:
+    words = line.split(" ")
+    script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _rpod; printf "%s\\n" "${COMPREPLY[@]}"'
+    argv = ["bash", "-c", script, "bash", str(ROOT / "contrib/completions/rpod.bash"), *words]
+    assert set(_output(argv, fake_rpod).split()) == expected
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+@pytest.mark.parametrize(("line", "expected"), COMPLETED)
+def test_fish_completes(fake_rpod: dict[str, str], line: str, expected: set[str]) -> None:
+    script = f"source {ROOT}/contrib/completions/rpod.fish; complete -C '{line}'"
+    out = _output(["fish", "--no-config", "-c", script], fake_rpod)
+    assert {item.split("\t")[0] for item in out.splitlines()} == expected
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_reads_the_script(fake_rpod: dict[str, str]) -> None:
+    assert _output(["zsh", "-n", str(ROOT / "contrib/completions/_rpod")], fake_rpod) == ""
+
+
+def _output(argv: list[str], env: dict[str, str]) -> str:
+    return subprocess.run(argv, env=env, check=True, capture_output=True, text=True).stdout
+
+
+def test_nothing_is_there_and_not_there() -> None:
+    known = {path for command in model.commands() for path in (command.name, *command.aliases)}
+    for noun, names in later.COMMANDS.items():
+        assert not {f"{noun} {name}".strip() for name in names.split()} & known
+    for command in model.commands():
+        options = {name.removeprefix("--") for option in command.options for name in option.names}
+        assert not options & set(later.OPTIONS.get(command.name, "").split()), command.name
