@@ -92,7 +92,7 @@ complete -c rpod -n '__rpod_in "container inspect"' -s f -l format -r -d 'json, 
 complete -c rpod -n '__rpod_in "container inspect"' -s l -l latest -d 'The container that was created last.'
 complete -c rpod -n '__rpod_in "container inspect"' -s s -l size -d 'How much each has written (slow).'
 complete -c rpod -n '__rpod_in cp "container cp"' -s a -l archive -d 'Keep owners and modes (true).'
-complete -c rpod -n '__rpod_in cp "container cp"' -s L -l follow-link -d 'Copy what SOURCE points to.'
+complete -c rpod -n '__rpod_in cp "container cp"' -s L -l follow-link -d 'Copy what SOURCE points to, if it is a link (true).'
 complete -c rpod -n '__rpod_in cp "container cp"' -l overwrite -d 'Let a file replace a directory, and the reverse.'
 complete -c rpod -n '__rpod_in cp "container cp"' -F
 complete -c rpod -n '__rpod_in create "container create"' -l annotation -r -d 'An OCI annotation.'

@@ -67,7 +67,7 @@ COMMANDS: dict[str, tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[st
          '--overwrite': ('overwrite', 'flag'),
          '-L': ('follow_link', 'flag'),
          '-a': ('archive', 'flag')},
-        {'archive': True, 'follow_link': False, 'overwrite': False}),
+        {'archive': True, 'follow_link': True, 'overwrite': False}),
  'create': ('create:create',
             False,
             (('image', False, True), ('command', True, False)),

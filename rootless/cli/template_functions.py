@@ -31,12 +31,12 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{' '.join(show(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{show(value[key])}' for key in sorted(value))}]"
+        return f"map[{' '.join(f'{key}:{show(value[key])}' for key in sorted(value) if not callable(value[key]))}]"
     return str(value)
 
 
 def to_json(value: Any, indent: str = "", _prefix: str = "\n") -> str:
-    """JSON text as Go writes it: UTF-8 as it is; with ``indent``, one element a line."""
+    """JSON text as Go writes it: UTF-8 as it is, methods left out; with ``indent``, one element a line."""
     if isinstance(value, str):
         return str(encode_basestring(value))
     if value is None:
@@ -48,7 +48,11 @@ def to_json(value: Any, indent: str = "", _prefix: str = "\n") -> str:
     inner = _prefix + indent if indent else ""
     if isinstance(value, dict):
         colon = ": " if indent else ":"
-        items = [f"{encode_basestring(str(k))}{colon}{to_json(v, indent, inner)}" for k, v in value.items()]
+        items = [
+            f"{encode_basestring(str(k))}{colon}{to_json(v, indent, inner)}"
+            for k, v in value.items()
+            if not callable(v)
+        ]
         left, right = "{}"
     elif isinstance(value, (list, tuple)):
         items = [to_json(item, indent, inner) for item in value]

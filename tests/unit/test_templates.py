@@ -173,3 +173,7 @@ def test_costs_no_slow_import() -> None:
     code = "import sys; before = set(sys.modules); import rootless.cli.templates; print(*(set(sys.modules) - before))"
     names = set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
     assert {name for name in names if not name.startswith("rootless")} <= {"_json", "__future__"}
+
+
+def test_methods_are_no_part_of_a_value() -> None:
+    assert Template("{{json .}}{{.}}").render({"a": 1, "Label": str}) == '{"a":1}map[a:1]'

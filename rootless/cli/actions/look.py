@@ -78,7 +78,7 @@ def ps(  # noqa: PLR0913 - one per option
         raise UsageError(f"--sort {sort}: there is no such key", ", ".join(_SORT))
     if quiet and format:
         raise UsageError("--quiet and --format exclude each other", "leave one out")
-    size = size or sort == "size"
+    size = size or sort == "size" or ".Size" in format
     rows = engine.rows(all=all, filters=filter, last=last, latest=latest, size=size, sync=sync)
     key, reverse = _SORT[sort]
     rows.sort(key=key, reverse=reverse)

@@ -52,5 +52,7 @@ class Cp:
     source: Annotated[str, argument("[CONTAINER:]SOURCE")]
     target: Annotated[str, argument("[CONTAINER:]TARGET")]
     archive: Annotated[bool, option("--archive", "-a", text="Keep owners and modes (true).")] = True
-    follow_link: Annotated[bool, option("--follow-link", "-L", text="Copy what SOURCE points to.")] = False
+    follow_link: Annotated[
+        bool, option("--follow-link", "-L", text="Copy what SOURCE points to, if it is a link (true).")
+    ] = True
     overwrite: Annotated[bool, option("--overwrite", text="Let a file replace a directory, and the reverse.")] = False
