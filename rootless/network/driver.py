@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 READY_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 1.0
 _WORDS_BYTES = 16384
+_NOISE = ("WARNING", "Failed to send")  # the second: pasta without a syslog
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _IFF_UP = 1
 _IFREQ_BYTES = 40  # struct ifreq of netdevice(7): 16 bytes of name, then the value
 # Any routable address: connecting a UDP socket asks the routing table and sends nothing (RFC 5737).
-_ELSEWHERE = ("192.0.2.255", 9)
+_ELSEWHERE = ("198.51.100.1", 9)
 
 
 class NetworkChoice:
@@ -221,11 +222,11 @@ def words_file() -> int:
 
 
 def words_of(fd: int) -> str:
-    """The last line of sense that a helper wrote to its ``words_file``."""
+    """The first line of sense that a helper wrote to its ``words_file``: what follows is its consequence."""
     text = os.pread(fd, _WORDS_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith("WARNING")]
-    return (telling or lines or ["it said nothing"])[-1]
+    telling = [line for line in lines if not line.startswith(_NOISE)]
+    return (telling or lines or ["it said nothing"])[0]
 
 
 def wait_readable(fd: int, pid: int, what: str) -> bytes:
