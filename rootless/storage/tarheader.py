@@ -67,7 +67,8 @@ class Header:
         self._prefix = fields[11]
         self.raw = raw
         total = sum(raw) - sum(fields[6]) + 8 * 0x20
-        wanted = number(fields[6], "the checksum", b"")
+        digits = fields[6].strip(b" \0")
+        wanted = int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else -1
         # Old writers summed signed characters.
         if total != wanted and total - 256 * sum(byte > 127 for byte in raw) != wanted:
             raise StorageError("wrong checksum of a header")

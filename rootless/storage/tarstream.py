@@ -169,6 +169,8 @@ class TarStream:
         try:
             return Header(raw)
         except StorageError as error:
+            if not self._name:
+                raise StorageError("this is not a tar archive") from None
             raise StorageError(f"the archive is damaged after {shown(self._name)}: {error.message}") from None
 
     def _trailer(self) -> None:
