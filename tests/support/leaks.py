@@ -1,0 +1,119 @@
+"""What a command left behind: processes, mounts, cgroups, sockets, directories, before and after.
+
+A process counts as rpod's when it lives in this test's cgroup or carries the home of the
+test's rpod; a namespace lives as long as a process or a mount holds it, so these two stand for it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rootless.kernel import process
+from rootless.runtime import cgroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.shell import Rpod
+
+WAIT_S = 10.0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def own_cgroup() -> str:
+    """The directory below which everything that this test starts has its cgroups; "" without cgroup v2."""
+    own = cgroup.own_path()
+    outer = os.path.dirname(own)
+    return outer if outer.startswith(f"{cgroup.MOUNT}/") and os.access(f"{outer}/cgroup.procs", os.W_OK) else own
+
+
+class Leaks:
+    """A moment before; ``found()`` says what is there now and was not then."""
+
+    def __init__(self, rpod: Rpod) -> None:
+        self._rpod = rpod
+        self._cgroup = own_cgroup()
+        self._before = set(self._everything())
+
+    def _everything(self) -> Iterator[str]:
+        yield from self._processes()
+        yield from self._mounts()
+        yield from self._cgroups()
+        yield from self._files()
+
+    def _processes(self) -> Iterator[str]:
+        relative = self._cgroup.removeprefix(cgroup.MOUNT)
+        home = os.fsencode(f"={self._rpod.home}/")
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
+            ticks = process.start_ticks(int(entry.name))
+            group = _read(entry / "cgroup").decode().strip().removeprefix("0::")
+            ours = bool(relative) and (group + "/").startswith(relative + "/")
+            if ticks and (ours or home in _read(entry / "environ")):
+                words = _read(entry / "cmdline").replace(b"\0", b" ").decode("utf-8", "replace")
+                yield f"process {entry.name} {ticks}: {words}"
+
+    def _mounts(self) -> Iterator[str]:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            if str(self._rpod.home) in line or str(self._rpod.runtime) in line:
+                yield f"mount {line}"
+
+    def _cgroups(self) -> Iterator[str]:
+        for path in Path(self._cgroup or "/nonexistent").rglob("rpod-*"):
+            yield f"cgroup {path}"
+
+    def _files(self) -> Iterator[str]:
+        data, runtime = self._rpod.data, self._rpod.runtime / "rpod"
+        yield from (f"file {path}" for path in data.glob("probe-*"))
+        for folder in (*(data / name for name in ("containers", "names", "staging", "volumes")), runtime / "containers"):
+            yield from (f"file {path}" for path in folder.glob("*"))
+        for path in Path(tempfile.gettempdir()).glob("rpod*"):
+            if path.lstat().st_uid == os.geteuid():
+                yield f"temporary {path}"
+
+    def found(self) -> list[str]:
+        """What is new and still there."""
+        return sorted(set(self._everything()) - self._before)
+
+    def assert_none(self, *also: str, timeout_s: float = WAIT_S) -> None:
+        """Fail if something stays for ``timeout_s``; ``also`` are beginnings of lines that are fine."""
+        deadline = time.monotonic() + timeout_s
+        while left := [line for line in self.found() if not line.startswith(also or ("\0",))]:
+            assert time.monotonic() < deadline, "\n".join(["left behind:", *left])
+            time.sleep(0.05)
+
+
+class Canary:
+    """A tree of files that no container may change, add to, or show."""
+
+    SECRET = "the canary sings"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "sub").mkdir(parents=True)
+        for name in ("file", "passwd", "sub/file"):
+            (root / name).write_text(f"{self.SECRET} {name}\n")
+        (root / "link").symlink_to("file")
+        self._before = self._state()
+
+    def _state(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for path in sorted([self.root, *self.root.rglob("*")]):
+            info = path.lstat()
+            content = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_ino, content)
+        return found
+
+    def assert_untouched(self) -> None:
+        assert self._state() == self._before
