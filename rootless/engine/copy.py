@@ -69,22 +69,29 @@ def copy(source: str, target: str, *, archive: bool = True, follow_link: bool = 
 
 
 class _Place:
-    """One argument: ``container`` is None on the host; ``path`` is absolute, or ``-``; ``typed`` for messages."""
+    """One argument: ``container`` is None on the host; ``path`` is absolute, or ``-``; ``typed`` for messages.
 
-    __slots__ = ("container", "path", "typed")
+    What has to be known of the container is read now: its record cannot be seen from inside it.
+    """
+
+    __slots__ = ("container", "groups", "path", "typed", "user", "where")
 
     def __init__(self, container: Container | None, path: str, typed: str) -> None:
         self.container = container
         self.path = path
         self.typed = typed
+        self.where, self.user = "the host", ""
+        self.groups: list[str] = []
+        if container is not None:
+            record = container.record
+            self.where, self.user, self.groups = f"container {record.name}", record.user, record.groups
 
     def same_container(self, other: _Place) -> bool:
         return self.container is not None and other.container is not None and self.container.id == other.container.id
 
     def missing(self) -> NotFoundError:
         """As Podman says it."""
-        where = f"container {self.container.name}" if self.container else "the host"
-        return NotFoundError(f'"{self.typed}" could not be found on {where}: no such file or directory')
+        return NotFoundError(f'"{self.typed}" could not be found on {self.where}: no such file or directory')
 
 
 def _parse(text: str) -> _Place:
@@ -280,33 +287,36 @@ class _Writer:
 
     def run(self, source: int) -> None:
         """Unpack the stream from ``source`` at the target."""
-        container = self._place.container
-        if container is not None:
-            enter.inside(container, lambda root_fd: self._receive(root_fd, source, container))
+        if self._place.container is not None:
+            enter.inside(self._place.container, lambda root_fd: self._receive(root_fd, source))
             return
         # A namespace of the user alone gives the right to change the root directory, and no other id.
         maps = userns.IdMap([userns.Extent(0, os.geteuid(), 1)], [userns.Extent(0, os.getegid(), 1)])
-        userns.call_inside(lambda: self._receive(os.open("/", _DIRECTORY), source, None), maps)
+        userns.call_inside(lambda: self._receive(os.open("/", _DIRECTORY), source), maps)
 
-    def _receive(self, root_fd: int, source: int, container: Container | None) -> None:
+    def _receive(self, root_fd: int, source: int) -> None:
         kind, name = (b"t", b".") if self._plain else _introduction(source)
         folder, new_name = self._destination(root_fd, kind, name)
-        owner: tuple[int, int] | None = (0, 0)
-        if container is not None:
-            record = container.record
-            user = users.look_up(Root(root_fd), record.user, record.groups) if self._archive else None
-            owner = (user.uid, user.gid) if user else None
         rules = Rules(
-            owner=owner,
+            owner=self._owner(root_fd),
             keep_directories=True,
             overwrite=self._overwrite,
             rename=None if new_name == name else (b"" if name == b"." else name, new_name),
         )
         # In a container links may lead anywhere in it; on the host nowhere out of the target directory.
-        os.fchdir(root_fd if container else folder)
+        os.fchdir(root_fd if self._place.container else folder)
         os.chroot(".")
         os.fchdir(folder)
         Extractor(TarStream(lambda: os.read(source, _CHUNK)), rules).run()
+
+    def _owner(self, root_fd: int) -> tuple[int, int] | None:
+        """Who gets what is copied; None: whoever the archive names."""
+        if self._place.container is None:
+            return 0, 0
+        if not self._archive:
+            return None
+        user = users.look_up(Root(root_fd), self._place.user, self._place.groups)
+        return user.uid, user.gid
 
     def _destination(self, root_fd: int, kind: bytes, name: bytes) -> tuple[int, bytes]:
         """(directory to unpack in, name there of what is copied) by the rules of podman-cp(1)."""

@@ -87,5 +87,3 @@ def names(root: Path | str) -> list[str]:
     result = inside(walk)
     assert isinstance(result, list)
     return result
-
-

@@ -58,7 +58,9 @@ def test_gnu_tar_unpacks_it(tree: Path, tmp_path: Path) -> None:
             path = os.path.join(folder, name)
             there = os.fsencode(out) + path.removeprefix(os.fsencode(tree))
             one, other = os.lstat(path), os.lstat(there)
-            assert (one.st_mode, one.st_mtime_ns, one.st_size) == (other.st_mode, other.st_mtime_ns, other.st_size), path
+            assert (one.st_mode, one.st_mtime_ns, one.st_size) == (other.st_mode, other.st_mtime_ns, other.st_size), (
+                path
+            )
     assert os.path.samefile(out / "script", out / "twin")
     assert os.getxattr(out / "script", "user.note") == b"a\0b"
 
