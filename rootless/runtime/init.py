@@ -53,7 +53,6 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
         channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
-        os.set_inheritable(channel.fileno(), False)
         run_program(plan.spec, channel.fileno(), program, init=plan.init)
     except BaseException as error:
         channel.send_error(error, "the container cannot be set up")
@@ -209,6 +208,7 @@ def run_program(spec: Spec, error_fd: int, program: Program, *, init: bool, die_
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     mode = "init" if init else "exec"
+    os.set_inheritable(error_fd, True)  # the static init closes it when its own execve succeeds
     os.execve(program.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
 
 
