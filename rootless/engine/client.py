@@ -60,13 +60,9 @@ class Monitor(Peer):
             pass  # the monitor is gone; the end of its stream says so
         return True
 
-    def end_input(self) -> None:
+    def end_input(self) -> bool:
         """Close the program's input; everything before has been taken."""
-        os.set_blocking(self.sink, True)
-        try:
-            self._sock.send(b"c", _socket.MSG_NOSIGNAL)
-        except OSError:
-            pass  # as above
+        return self._send(b"c")
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the window's size."""

@@ -99,13 +99,14 @@ class Program(Peer):
         except OSError:
             return b""  # the program does not read any more
 
-    def end_input(self) -> None:
+    def end_input(self) -> bool:
         """Close the pipe; a terminal gets the end-of-file key."""
         if self._terminal >= 0:
-            self.push(b"\x04")
-        elif self.sink >= 0:
+            return not self.push(b"\x04")
+        if self.sink >= 0:
             os.close(self.sink)
             self.sink = -1
+        return True
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size."""

@@ -35,8 +35,8 @@ class Peer:
         """Give the program input without blocking; returns what it did not take."""
         raise NotImplementedError
 
-    def end_input(self) -> None:
-        """The user's input has ended."""
+    def end_input(self) -> bool:
+        """The user's input has ended; False where that cannot be told before ``sink`` is writable."""
         raise NotImplementedError
 
     def resize(self, rows: int, columns: int) -> None:
@@ -59,6 +59,7 @@ class Session:
         self._keys = detach.Keys(keys if tty else "")
         self._sig_proxy = sig_proxy
         self._pending = b""
+        self._ending = False  # the input has ended, and the program does not know yet
         self._caught: dict[int, object] = {}
         self._poll = select.poll()
 
@@ -105,7 +106,7 @@ class Session:
                     continue
                 if fd == self._stdin and not self._on_stdin():
                     return DETACHED
-                if fd == self._peer.sink and event & (select.POLLOUT | select.POLLERR) and self._pending:
+                if fd == self._peer.sink and event & (select.POLLOUT | select.POLLERR) and self._waiting():
                     self._push()
                 if fd in self._peer.sources and event & ~select.POLLOUT:
                     code = self._peer.on_readable(fd)
@@ -135,7 +136,8 @@ class Session:
         if not data:
             self._poll.unregister(self._stdin)
             self._stdin = -1
-            self._peer.end_input()
+            self._ending = True
+            self._push()
             return True
         self._pending, detached = self._keys.feed(data)
         if self._pending:
@@ -143,12 +145,21 @@ class Session:
             self._push()
         return not detached
 
+    def _waiting(self) -> bool:
+        return bool(self._pending) or self._ending
+
     def _push(self) -> None:
-        """Hand over pending input; while the program is behind, our stdin is not read."""
-        self._pending = self._peer.push(self._pending)
+        """Hand over pending input, then its end; while the program is behind, our stdin is not read.
+
+        Nothing here blocks: a program that waits for us to read its output takes no input.
+        """
         sink = self._peer.sink
-        also = select.POLLIN if sink in self._peer.sources else 0
         if self._pending:
+            self._pending = self._peer.push(self._pending)
+        if self._ending and not self._pending:
+            self._ending = not self._peer.end_input()
+        also = select.POLLIN if sink in self._peer.sources else 0
+        if self._waiting():
             self._poll.register(sink, select.POLLOUT | also)
             return
         if also:
