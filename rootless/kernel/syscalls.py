@@ -6,8 +6,10 @@ Flags keep the kernel's names (include/uapi/linux).
 
 from __future__ import annotations
 
-import ctypes
 import os
+
+from rootless.kernel import libc
+from rootless.kernel.libc import check, word, words
 
 CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
@@ -77,6 +79,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _SIGCHLD = 17
+_CAPABILITY_VERSION_3 = 0x20080522
 _CLONE_INTO_CGROUP = 0x200000000
 # The new mount calls, openat2 and clone3 have one number on every architecture (asm-generic).
 _CLONE3 = 435
@@ -89,21 +92,17 @@ _ARCH = {  # pivot_root, keyctl
     "riscv64": (41, 219),
 }
 
-# PyDLL keeps the interpreter lock: a raw clone must not come back without it.
-_libc = ctypes.PyDLL(None, use_errno=True)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
+_syscall = libc.system_call()
+_mount = libc.function("mount")
+_umount2 = libc.function("umount2")
+_unshare = libc.function("unshare")
+_setns = libc.function("setns")
+_prctl = libc.function("prctl")
+_capset = libc.function("capset")
 
 
 def _bytes(path: str | bytes | None) -> bytes | None:
     return path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
-
-
-def _check(result: int, name: str | bytes | None = None) -> int:
-    if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno), name)
-    return result
 
 
 def _numbers() -> tuple[int, int]:
@@ -125,110 +124,102 @@ def clone(flags: int, cgroup_fd: int = -1) -> int:
         flags |= _CLONE_INTO_CGROUP
     # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
     exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD
-    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
-    api = ctypes.pythonapi
-    api.PyOS_BeforeFork()
-    pid: int = _syscall(_CLONE3, ctypes.byref(arguments), ctypes.c_size_t(88))
+    arguments = words(flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
+    libc.function("PyOS_BeforeFork")()
+    pid = _syscall(_CLONE3, arguments, word(len(arguments)))
     if pid == 0:
-        api.PyOS_AfterFork_Child()
+        libc.function("PyOS_AfterFork_Child")()
         return 0
-    errno = ctypes.get_errno()
-    api.PyOS_AfterFork_Parent()
+    error = libc.error("clone3")
+    libc.function("PyOS_AfterFork_Parent")()
     if pid < 0:
-        raise OSError(errno, os.strerror(errno), "clone3")
+        raise error
     return pid
 
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    _check(_libc.unshare(flags), "unshare")
+    check(_unshare(flags), "unshare")
 
 
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2): ``fd`` is a namespace file or, with several flags, a pidfd."""
-    _check(_libc.setns(fd, flags), "setns")
+    check(_setns(fd, flags), "setns")
 
 
 def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None) -> None:
     """mount(2)."""
-    _check(_libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)), target)
+    check(_mount(_bytes(source), _bytes(target), _bytes(fstype), word(flags), _bytes(data)), target)
 
 
 def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(_bytes(target), flags), target)
+    check(_umount2(_bytes(target), flags), target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
-    _check(_syscall(_numbers()[0], _bytes(new_root), _bytes(put_old)), new_root)
+    check(_syscall(_numbers()[0], _bytes(new_root), _bytes(put_old)), new_root)
 
 
 def new_session_keyring() -> None:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING): the caller's keys stay with the caller."""
-    _check(_syscall(_numbers()[1], 1, None), "keyctl")
+    check(_syscall(_numbers()[1], 1, None), "keyctl")
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2) with integer arguments."""
-    zero = ctypes.c_ulong(0)
-    return _check(_libc.prctl(option, ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), zero, zero), "prctl")
-
-
-class _FilterProgram(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+    return check(_prctl(option, word(arg2), word(arg3), word(0), word(0)), "prctl")
 
 
 def install_seccomp(program: bytes) -> None:
     """Install a BPF filter: ``program`` is an array of 8-byte struct sock_filter."""
-    fprog = _FilterProgram(len(program) // 8, program)
-    _check(_libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(fprog)), "seccomp")
-
-
-class _CapHeader(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+    filters = libc.Address(program)
+    # struct sock_fprog: a 16-bit count, padding up to the pointer.
+    fprog = words(len(program) // 8) + filters.packed
+    check(_prctl(PR_SET_SECCOMP, word(SECCOMP_MODE_FILTER), fprog), "seccomp")
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) for this process; each argument is a bit mask of capability numbers."""
-    header = _CapHeader(0x20080522, 0)
-    low = [mask & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
-    high = [mask >> 32 for mask in (effective, permitted, inheritable)]
-    _check(_libc.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)(*low, *high)), "capset")
+    header = _CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
+    masks = [mask & 0xFFFFFFFF for mask in (effective, permitted, inheritable)]
+    masks += [mask >> 32 for mask in (effective, permitted, inheritable)]
+    check(_capset(header, b"".join(mask.to_bytes(4, "little") for mask in masks)), "capset")
 
 
 def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     """openat2(2): a descriptor that never leaves what ``resolve`` (RESOLVE_*) allows."""
-    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)
-    return _check(_syscall(_OPENAT2, dirfd, _bytes(path), ctypes.byref(how), ctypes.c_size_t(24)), path)
+    how = words(flags | os.O_CLOEXEC, mode, resolve)
+    return check(_syscall(_OPENAT2, dirfd, _bytes(path), how, word(len(how))), path)
 
 
 def open_tree(dirfd: int, path: str, flags: int) -> int:
     """open_tree(2): with OPEN_TREE_CLONE a detached copy of a mount."""
-    return _check(_syscall(_OPEN_TREE, dirfd, _bytes(path), flags | OPEN_TREE_CLOEXEC), path)
+    return check(_syscall(_OPEN_TREE, dirfd, _bytes(path), flags | OPEN_TREE_CLOEXEC), path)
 
 
 def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
     """move_mount(2) of the mount ``from_fd`` to ``to_path`` under ``to_fd`` ("" is ``to_fd`` itself)."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
-    _check(_syscall(_MOVE_MOUNT, from_fd, b"", to_fd, _bytes(to_path), flags), to_path or "move_mount")
+    check(_syscall(_MOVE_MOUNT, from_fd, b"", to_fd, _bytes(to_path), flags), to_path or "move_mount")
 
 
 def mount_setattr(fd: int, set_: int, clear: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:
     """mount_setattr(2) on the mount at ``fd``: MOUNT_ATTR_* bits to set and clear, MS_* propagation."""
-    attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, 0)
+    attr = words(set_, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _check(_syscall(_MOUNT_SETATTR, fd, b"", flags, ctypes.byref(attr), ctypes.c_size_t(32)), "mount_setattr")
+    check(_syscall(_MOUNT_SETATTR, fd, b"", flags, attr, word(len(attr))), "mount_setattr")
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2): everything written so far to the file system of ``fd`` is on the disk."""
-    _check(_libc.syncfs(fd), "syncfs")
+    check(libc.function("syncfs")(fd), "syncfs")
 
 
 def close_on_exec_from(first: int) -> None:
     """Mark every descriptor from ``first`` on to be closed by the next exec."""
-    _check(_syscall(_CLOSE_RANGE, first, ctypes.c_uint(0xFFFFFFFF), _CLOSE_RANGE_CLOEXEC), "close_range")
+    check(_syscall(_CLOSE_RANGE, first, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC), "close_range")
 
 
 def fsmount(fstype: str, options: list[tuple[str, str]], attr: int = 0) -> int:
@@ -236,12 +227,12 @@ def fsmount(fstype: str, options: list[tuple[str, str]], attr: int = 0) -> int:
 
     An option with the value "" is a flag. ``attr`` are MOUNT_ATTR_* bits.
     """
-    fd = _check(_syscall(_FSOPEN, _bytes(fstype), 1), fstype)
+    fd = check(_syscall(_FSOPEN, _bytes(fstype), 1), fstype)
     try:
         for key, value in options:
             command, text = (FSCONFIG_SET_STRING, _bytes(value)) if value else (FSCONFIG_SET_FLAG, None)
-            _check(_syscall(_FSCONFIG, fd, command, _bytes(key), text, 0), f"{key}={value}")
-        _check(_syscall(_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0), fstype)
-        return _check(_syscall(_FSMOUNT, fd, 1, attr), fstype)
+            check(_syscall(_FSCONFIG, fd, command, _bytes(key), text, 0), f"{key}={value}")
+        check(_syscall(_FSCONFIG, fd, FSCONFIG_CMD_CREATE, None, None, 0), fstype)
+        return check(_syscall(_FSMOUNT, fd, 1, attr), fstype)
     finally:
         os.close(fd)
