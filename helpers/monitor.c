@@ -266,18 +266,6 @@ static void record_exit(const struct monitor *monitor, int code)
     unlink(path);
 }
 
-/* Tells the clients and waits for the foreground one to say that it cleans up; whether it does. */
-static bool say_goodbye(struct monitor *monitor, int code)
-{
-    int64_t until_ms = now_ms() + ANSWER_MS;
-
-    pump_say_exit(&monitor->pump, code, monitor->oom);
-    while (pump_awaits_answer(&monitor->pump) && now_ms() < until_ms)
-        turn(monitor, until_ms);
-    pump_close(&monitor->pump);
-    return monitor->pump.handed_over;
-}
-
 /*
  * Who runs `rpod run x; rpod rm x` does not wait for slirp4netns, to which the kernel's removal of its
  * tap device takes 20 ms. Where nobody waits, the locks are kept until the helpers are gone, so
@@ -287,6 +275,21 @@ static void release_locks(struct options *options)
 {
     for (unsigned i = 0; i < options->lock_count; i++)
         fd_close(&options->locks[i]);
+}
+
+/* Tells the clients and waits for the foreground one to say that it cleans up; whether it does. */
+static bool say_goodbye(struct monitor *monitor, int code)
+{
+    int64_t until_ms = now_ms() + ANSWER_MS;
+
+    pump_say_exit(&monitor->pump, code, monitor->oom);
+    while (pump_awaits_answer(&monitor->pump) && now_ms() < until_ms)
+        turn(monitor, until_ms);
+    /* Before the client sees the end of its stream: it looks at the lock next. */
+    if (monitor->pump.handed_over)
+        release_locks(&monitor->options);
+    pump_close(&monitor->pump);
+    return monitor->pump.handed_over;
 }
 
 static void await_helpers(struct monitor *monitor, int64_t until_ms)
@@ -345,8 +348,6 @@ int main(int argc, char **argv)
     code = exit_code(&monitor);
     record_exit(&monitor, code);
     handed_over = say_goodbye(&monitor, code);
-    if (handed_over)
-        release_locks(&monitor.options);
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)
         return 0;

@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.runtime.launch import Launched
     from rootless.state.containers import Container
 
 
@@ -75,7 +74,10 @@ class Monitor(Peer):
             process.kill(run.pid, run.start_ticks, number)
 
     def _take_over(self) -> None:
-        """Tell the monitor that we clean up, and wait until it is gone."""
+        """Tell the monitor that we clean up, and wait until it has let go of the lock and of us.
+
+        It may live some milliseconds longer, until slirp4netns has ended: nobody waits for that.
+        """
         try:
             self._sock.send(b"k", _socket.MSG_NOSIGNAL)
             while self._sock.recv(CHUNK_BYTES):
@@ -92,7 +94,7 @@ def socket_pair() -> tuple[_socket.socket, _socket.socket]:
 
 def run_attached(
     container: Container,
-    launch: Callable[[int], Launched],
+    launch: Callable[[int], object],
     *,
     stdin: bool,
     detach_keys: str | None,
@@ -103,7 +105,7 @@ def run_attached(
     Returns the program's exit code, or 0 when the user detached.
     """
     ours, theirs = socket_pair()
-    launched = launch(theirs.fileno())
+    launch(theirs.fileno())
     theirs.close()
     peer = Monitor(container, ours, take_over=True)
     tty = container.record.tty
@@ -112,7 +114,6 @@ def run_attached(
     if code == DETACHED:
         return 0
     if peer.took_over:
-        os.waitpid(launched.monitor_pid, 0)
         from rootless.engine import cleanup
 
         cleanup.after_exit(container)

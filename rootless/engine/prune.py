@@ -9,7 +9,6 @@ from rootless.errors import UsageError
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
-from rootless.storage.layers import LayerStore
 from rootless.storage.volumes import VolumeStore
 
 _FILTERS = ("label", "label!", "until")
@@ -42,7 +41,7 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     reconcile.sweep()
     _containers(filters, report)
     _images(all, filters, report)
-    _layers(report)
+    report.layers = ImageStore(paths.data()).remove_unused_layers()
     if volumes:
         _volumes(filters, report)
     report.reclaimed_bytes = max(0, before - usage.tree_size(paths.data()))
@@ -59,20 +58,12 @@ def _containers(filters: list[str], report: PruneReport) -> None:
 def _images(all_: bool, filters: list[str], report: PruneReport) -> None:
     store = ImageStore(paths.data())
     used = {use.image_id for use in store.containers()}
+    chosen = {row.Id for row in images.list_images(filters)}
     for image in store.all():
-        if image.id in used or (store.names(image) and not all_) or not images.passes(image, filters):
-            continue
-        report.images.append(image.id)
-        store.remove(image)
+        if image.hex in chosen and image.id not in used and (all_ or not store.names(image)):
+            report.images.append(image.id)
+            store.remove(image)
     store.sweep()
-
-
-def _layers(report: PruneReport) -> None:
-    """Layers of pulls that were cut short."""
-    layers = LayerStore(paths.data())
-    for chain_id in ImageStore(paths.data()).unused_layers():
-        layers.remove(chain_id)
-        report.layers.append(chain_id)
 
 
 def _volumes(filters: list[str], report: PruneReport) -> None:
