@@ -11,6 +11,7 @@ from rootless.engine import images, specs, values, volumes
 from rootless.errors import NotFoundError, RpodError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.network import driver as networks
+from rootless.network import names
 from rootless.network import ports as port_rules
 from rootless.runtime import idmaps
 from rootless.state.containers import Container, Containers, NewContainer, new_id
@@ -230,7 +231,7 @@ def _hostname(options: ContainerOptions, record: ContainerRecord) -> str:
     if options.hostname:
         if shared:
             raise UsageError(f"--hostname makes no sense with --uts {options.uts}")
-        return options.hostname
+        return names.check_hostname(options.hostname)
     if shared:
         return ""
     return os.uname().nodename if record.network == "host" else record.id[:12]
@@ -262,7 +263,7 @@ def _entrypoint(text: str) -> list[str]:
 
 
 def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[volumes.Wanted]:
-    from_image = [volumes.parse_volume(path) for path in image.config.volumes]
+    from_image = [volumes.of_image(path) for path in image.config.volumes]
     typed = [volumes.parse_volume(text) for text in options.volume]
     typed += [volumes.parse_mount(text) for text in options.mount]
     typed += [volumes.parse_tmpfs(text) for text in options.tmpfs]

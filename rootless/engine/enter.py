@@ -1,4 +1,4 @@
-"""Work on a container's files: in its own namespaces while it runs, else with its root mounted for the moment."""
+"""Work on a container's files: in its namespaces while it runs, else with its root and volumes mounted for the moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from rootless.engine import start
 from rootless.errors import StateError
 from rootless.kernel import spawn, userns
-from rootless.runtime import join
+from rootless.runtime import join, mounts
 from rootless.spec import Spec
 from rootless.storage import drivers
 
@@ -51,9 +51,16 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
     plan = start.root_plan(container.record, container.directory)
     maps = start.id_map(container.record, userns.read_ranges())
 
+    spec = start.read_spec(container)
+    own = {str(mount["destination"]) for mount in container.record.mounts}
+
     def body() -> object:
         fuse = _mount(plan)
         try:
+            root = mounts.Root.at(plan.merged)
+            for mount in spec.mounts:
+                if mount.destination in own and mount.type == "bind":
+                    mounts.perform(mount, root)
             return work(os.open(plan.merged, os.O_RDONLY | os.O_DIRECTORY))
         finally:
             if fuse:

@@ -197,6 +197,9 @@ def _sysctls(options: ContainerOptions, spec: Spec) -> dict[str, str]:
             raise UsageError(f"--sysctl {name}: this one is the host's, no namespace holds its own")
         if spec.namespaces.get(owner) != "":
             raise UsageError(f"--sysctl {name} would change the {owner} namespace that the container shares")
+    if spec.namespaces.get("network") == "":
+        # Root inside may ping without NET_RAW, as with Podman.
+        wanted.setdefault("net.ipv4.ping_group_range", "0 0")
     return wanted
 
 

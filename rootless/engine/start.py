@@ -49,6 +49,8 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
 
 def take_alive(container: Container) -> files.Lock | None:
     """The lock that says that the container is being started; None if it runs."""
+    if container.lost_lock():
+        return None
     os.makedirs(container.run_directory, mode=0o700, exist_ok=True)
     return files.Lock.acquire(container.alive_path, wait=False)
 
@@ -193,11 +195,13 @@ def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan
     if "network" in record.join:
         return
     own = [name for name in (record.hostname, record.name) if name]
-    resolver = plan.network.driver.resolver() if plan.network else []
+    resolver = plan.network.driver.resolver(plan.network.options) if plan.network else []
     addresses = plan.network.driver.addresses(plan.network.options) if plan.network else names.Addresses()
     texts = {
         "hosts": names.hosts(own, addresses, record.add_host),
-        "resolv.conf": names.resolv_conf(resolver, record.dns, record.dns_search, record.dns_option),
+        "resolv.conf": names.resolv_conf(
+            resolver, record.dns, record.dns_search, record.dns_option, loopback=record.network == "host"
+        ),
         "hostname": f"{record.hostname}\n",
     }
     for name, text in texts.items():
