@@ -71,6 +71,10 @@ def launch_container(
             container.save_run(run)
 
         return launch.launch(plan, record)
+    except BaseException:
+        # A start that failed never was: the container is what it was before, created or exited.
+        container.forget_run()
+        raise
     finally:
         alive.release()
 

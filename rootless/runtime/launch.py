@@ -146,6 +146,7 @@ class _Launcher:
             parent=plan.cgroup_parent,
             wanted_manager=plan.cgroup_manager,
             optional=plan.optional_limits,
+            announce=self._record_cgroup,
         )
         self.undo.append(lambda: cgroup.remove(self.cgroup.path))
         self.cgroup_fd = self.cgroup.open()
@@ -155,12 +156,13 @@ class _Launcher:
             userns.write_maps(self.init_pid, plan.maps)
         network = self._start_network()
         channel.send("mapped", fd=self._mount_fuse() if plan.root.driver == drivers.FUSE else -1)
+        # While init sets up, whatever needs no more than its pid.
+        listener = self._listen()
+        self._write_record()
         self._await_ready(channel)
         self.streams.close_inside()
         if network is not None:
             network.finish()
-        listener = self._listen()
-        self._write_record()
         channel.send("go")
         self._await_exec(channel)
         self._report({"pid": self.init_pid})
@@ -187,11 +189,14 @@ class _Launcher:
         return ours
 
     def _be_init(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> None:
-        ours.close()
-        for fd in self.streams.outside:
-            if fd >= 0:
-                os.close(fd)
-        init.main(self.plan, theirs, self.streams, program)
+        try:
+            ours.close()
+            for fd in self.streams.outside:
+                if fd >= 0:
+                    os.close(fd)
+            init.main(self.plan, theirs, self.streams, program)
+        finally:
+            os._exit(1)  # what fails here must never go on as the launcher, with its steps to undo
 
     def _clone_joined(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> int:
         """Clone init out of a child that joined the namespaces of other processes.
@@ -204,6 +209,9 @@ class _Launcher:
         if middle == 0:
             try:
                 os.close(read_end)
+                if self.plan.network is None and self.plan.root.driver == drivers.OVERLAY:
+                    # Else slirp4netns or fuse-overlayfs must reach our namespaces first; init closes itself then.
+                    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
                 self._join()
                 pid = syscalls.clone(self.plan.flags() | syscalls.CLONE_PARENT, self.cgroup_fd)
                 if pid == 0:
@@ -292,6 +300,10 @@ class _Launcher:
         os.close(directory)
         return listener
 
+    def _record_cgroup(self, path: str) -> None:
+        """Before the cgroup is made: whoever comes after a launcher that was killed finds it here."""
+        self.record(RunRecord(boot_id=paths.boot_id(), cgroup=path))
+
     def _write_record(self) -> None:
         import time
 
@@ -302,6 +314,7 @@ class _Launcher:
                 pid=self.init_pid,
                 start_ticks=process.start_ticks(self.init_pid),
                 monitor_pid=os.getpid(),
+                monitor_ticks=process.start_ticks(os.getpid()),
                 started_ns=time.time_ns(),
                 cgroup=self.cgroup.path,
                 helpers=[[pid, process.start_ticks(pid)] for pid in self.helpers],

@@ -100,7 +100,16 @@ class Container:
 
     def is_alive(self) -> bool:
         """Whether its monitor (or launcher) lives."""
-        return files.Lock.is_held(self.alive_path)
+        return files.Lock.is_held(self.alive_path) or self.lost_lock()
+
+    def lost_lock(self) -> bool:
+        """Whether it runs although nobody can ask its lock: a logout deleted the runtime directory under it."""
+        if os.path.exists(self.alive_path):
+            return False
+        run = self.run_record()
+        if run is None or not run.monitor_ticks or run.monitor_pid == os.getpid():
+            return False  # a monitor that has become `rpod cleanup` is no monitor any more
+        return run.boot_id == paths.boot_id() and process.start_ticks(run.monitor_pid) == run.monitor_ticks
 
     def run_record(self) -> RunRecord | None:
         """What the last start left, None before the first."""
@@ -111,6 +120,10 @@ class Container:
     def save_run(self, record: RunRecord) -> None:
         """Write what this start is. It need not outlive a power cut: after that it runs no more."""
         files.write_json(f"{self.directory}/state.json", record.to_json(), sync=False)
+
+    def forget_run(self) -> None:
+        """Forget a start that did not come about."""
+        files.remove_tree(f"{self.directory}/state.json")
 
     def exit_record(self) -> ExitRecord | None:
         """What the last end left, None while it runs and before the first end."""
@@ -179,8 +192,8 @@ class State:
             if run is None or run.pid == 0:
                 return cls("initialized" if end is None else "exited", run, end)
             return cls("paused" if cls._frozen(run) else "running", run, None)
-        if run is None:
-            return cls("created", None, None)
+        if run is None or (run.pid == 0 and end is None):
+            return cls("created", run, None)
         return cls("exited", run, end or cls._lost(run))
 
     @staticmethod
@@ -223,8 +236,12 @@ class Containers:
 
     def ids(self) -> list[str]:
         """The ids of all complete containers, in no order."""
+        return self._idents(f"{self.data_dir}/containers")
+
+    @staticmethod
+    def _idents(directory: str) -> list[str]:
         try:
-            entries = os.listdir(f"{self.data_dir}/containers")
+            entries = os.listdir(directory)
         except FileNotFoundError:
             return []
         return [entry for entry in entries if len(entry) == 64 and _HEX.issuperset(entry)]
@@ -310,6 +327,17 @@ class Containers:
             return True
         return not os.path.exists(f"{owner.directory}/container.json") and not owner.is_alive()
 
+    def drop_stale_names(self) -> None:
+        """Remove the names that a crash left without a container."""
+        try:
+            names = os.listdir(f"{self.data_dir}/names")
+        except FileNotFoundError:
+            return
+        for name in names:
+            path = f"{self.data_dir}/names/{name}"
+            if self._stale_name(path):
+                files.remove_tree(path)
+
     def taken_by(self, name: str) -> Container | None:
         """The container that has ``name``."""
         try:
@@ -353,7 +381,7 @@ class Containers:
     def unfinished(self) -> list[Container]:
         """Directories without a record whose maker is dead: left by a crash, to be swept."""
         found = []
-        for ident in self.ids():
+        for ident in {*self.ids(), *self._idents(f"{self.run_dir}/containers")}:
             container = self._container(ident)
             if not os.path.exists(f"{container.directory}/container.json") and not container.is_alive():
                 found.append(container)
@@ -377,20 +405,31 @@ class NewContainer:
     def __init__(self, store: Containers, record: ContainerRecord) -> None:
         self._store = store
         self.container = Container(record.id, store.data_dir, store.run_dir, record)
+        if record.name:
+            check_name(record.name)
         try:
-            os.makedirs(self.container.run_directory, mode=0o700)
-            lock = files.Lock.acquire(self.container.alive_path)
-            assert lock is not None
-            self.lock = lock
+            self.lock = self._take_lock()
             self._take_name(record)
             os.makedirs(self.container.directory, mode=0o700)
         except OSError as error:
             self.discard()
             raise StorageError(f"a container cannot be made: {os_reason(error)}", "rpod system df") from error
 
+    def _take_lock(self) -> files.Lock:
+        """The alive lock; made again if somebody swept the directory between our mkdir and our lock."""
+        while True:
+            os.makedirs(self.container.run_directory, mode=0o700, exist_ok=True)
+            try:
+                lock = files.Lock.acquire(self.container.alive_path)
+            except FileNotFoundError:
+                continue
+            assert lock is not None
+            if os.path.exists(self.container.alive_path):
+                return lock
+            lock.release()
+
     def _take_name(self, record: ContainerRecord) -> None:
         if record.name:
-            check_name(record.name)
             if not self._store.claim(record.name, record.id):
                 name, record.name = record.name, ""
                 self.discard()
