@@ -61,10 +61,23 @@ def living(store: Containers) -> Iterator[tuple[Container, State]]:
             if container.record.auto_remove:
                 _remove_unseen(container)
                 continue
-            if state.exit is not None and container.exit_record() is None:
-                release(container)
-                container.save_exit(state.exit)
+            if state.run is not None and container.exit_record() is None:
+                _finish(container, state)
         yield container, state
+
+
+def _finish(container: Container, state: State) -> None:
+    """An end that nobody wrote down: of a program, or of a launcher before there was one."""
+    os.makedirs(container.run_directory, mode=0o700, exist_ok=True)
+    lock = files.Lock.acquire(container.alive_path, wait=False)
+    if lock is None:
+        return  # somebody starts it right now
+    with lock:
+        release(container)
+        if state.exit is not None:
+            container.save_exit(state.exit)
+        else:
+            files.remove_tree(f"{container.directory}/state.json")
 
 
 def _remove_unseen(container: Container) -> None:
@@ -80,8 +93,10 @@ def sweep() -> None:
     """Finish what killed commands left: half-made containers, --rm containers that ended unseen, staging."""
     store = Containers()
     for container in store.unfinished():
+        release(container)
         userns.remove_tree_inside(container.directory)
         files.remove_tree(container.run_directory)
+    store.drop_stale_names()
     for _ in living(store):
         pass
     Staging(store.data_dir).sweep()

@@ -59,7 +59,7 @@ def wait_end(container: Container) -> None:
         run = container.run_record()
         if run is None:
             return
-        process.kill(run.monitor_pid, process.start_ticks(run.monitor_pid))
+        process.kill(run.monitor_pid, run.monitor_ticks)
         lock = _take_with_patience(container)
         if lock is None:
             raise RpodError(f"container {container.name} does not end", "rpod ps -a; ps -ef | grep rpod-monitor")
@@ -71,7 +71,7 @@ def _take_with_patience(container: Container) -> files.Lock | None:
     delay = 0.001
     while True:
         try:
-            lock = files.Lock.acquire(container.alive_path, wait=False)
+            lock = None if container.lost_lock() else files.Lock.acquire(container.alive_path, wait=False)
         except FileNotFoundError:
             return files.Lock("", -1)  # removed meanwhile
         if lock is not None or time.monotonic() > deadline:

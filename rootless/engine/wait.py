@@ -34,6 +34,8 @@ def _wait_for_end(container: Container) -> int:
     if not state.running and state.exit is not None:
         return state.exit_code
     while True:
+        while container.lost_lock():
+            time.sleep(0.05)
         try:
             lock = files.Lock.acquire(container.alive_path, shared=True)
         except FileNotFoundError:

@@ -163,6 +163,7 @@ class RunRecord(Record):
         "pid": 0,
         "start_ticks": 0,
         "monitor_pid": 0,
+        "monitor_ticks": 0,
         "started_ns": 0,
         "cgroup": "",
         "helpers": [],  # [[pid, start_ticks], …]
@@ -177,6 +178,7 @@ class RunRecord(Record):
         pid: int
         start_ticks: int
         monitor_pid: int
+        monitor_ticks: int
         started_ns: int
         cgroup: str
         helpers: list[list[int]]
