@@ -122,6 +122,14 @@ def parse_volume(text: str) -> Wanted:
     return _volume(source, destination, options, copy=copy)
 
 
+def of_image(path: str) -> Wanted:
+    """An image's VOLUME. Below the kernel's own files only the user may mount, not an image (CVE-2019-16884)."""
+    wanted = _volume("", path, [], copy=True)
+    if wanted.destination.startswith(("/proc/", "/sys/")):
+        raise UsageError(f"the image wants a volume at {wanted.destination}, over the kernel's own files")
+    return wanted
+
+
 def parse_tmpfs(text: str) -> Wanted:
     """``TARGET[:OPTIONS]``."""
     destination, _, rest = text.partition(":")
