@@ -104,6 +104,6 @@ class UnsupportedError(RpodError):
 def os_reason(error: OSError) -> str:
     """The kernel's reason in words, with the path if the error carries one."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.filename is None:
+    if error.filename is None or isinstance(error.filename, int):  # execve and chdir of a descriptor
         return reason.lower()
     return f"{os.fsdecode(error.filename)}: {reason.lower()}"

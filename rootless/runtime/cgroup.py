@@ -18,6 +18,8 @@ from rootless.kernel import files, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.spec import Resources
 
 MOUNT = "/sys/fs/cgroup"
@@ -103,11 +105,20 @@ class Cgroup:
         return os.open(self.path, os.O_PATH | os.O_DIRECTORY) if self.path else -1
 
 
-def create(ident: str, resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> Cgroup:
+def create(
+    ident: str,
+    resources: Resources,
+    *,
+    parent: str,
+    wanted_manager: str,
+    optional: frozenset[str],
+    announce: Callable[[str], None],
+) -> Cgroup:
     """Make the cgroup of container ``ident`` and set its limits.
 
     ``optional`` names limits (defaults, not the user's wish) that are left out where their
-    controller is missing. Raises LimitError, with nothing left behind.
+    controller is missing. ``announce`` is told the directory before it is made. Raises LimitError,
+    with nothing left behind.
     """
     chosen = manager(wanted_manager)
     if chosen == "none":
@@ -120,14 +131,24 @@ def create(ident: str, resources: Resources, *, parent: str, wanted_manager: str
     limits = _possible(resources, optional, controllers(base))
     _enable(base, {_CONTROLLER_OF[name] for name in limits})
     path = f"{base}/{leaf}"
+    announce(path)
     try:
-        os.mkdir(path, 0o755)
+        _make_empty(path)
         for name in limits:
             _set_limit(path, name, resources)
     except OSError as error:
         remove(path)
         raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
     return Cgroup(path)
+
+
+def _make_empty(path: str) -> None:
+    """Make a cgroup; one that a killed launcher left there is removed first."""
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        remove(path)
+        os.mkdir(path, 0o755)
 
 
 def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:
@@ -285,6 +306,12 @@ def remove(path: str) -> None:
 
 
 def _remove_tree(path: str) -> None:
+    try:
+        os.rmdir(path)  # without a descriptor: they may have run out
+        return
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
     for entry in os.scandir(path):
         if entry.is_dir(follow_symlinks=False):
             _remove_tree(entry.path)

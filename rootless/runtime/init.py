@@ -48,6 +48,9 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
         mapped = channel.receive()
         if mapped.kind != "mapped":
             os._exit(1)
+        if plan.maps is None:
+            # In a joined user namespace others live already: none may trace us, or open what we are (exe, mem, fd).
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         userns.become_root()
         _set_up(plan, channel, streams, mapped.fd)
         channel.send("ready")
@@ -77,7 +80,6 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     take_user(spec, user)
     if spec.process.terminal:
         master, slave = terminal.make_terminal(root)
-        os.fchown(slave, user.uid, -1)
         terminal.place_console(root, slave)
         channel.send("tty", fd=master)
         os.close(master)
@@ -209,7 +211,10 @@ def run_program(spec: Spec, error_fd: int, program: Program, *, init: bool, die_
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     mode = "init" if init else "exec"
     os.set_inheritable(error_fd, True)  # the static init closes it when its own execve succeeds
-    os.execve(program.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
+    try:
+        os.execve(program.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
+    except OSError as error:  # E2BIG: the environment is too long
+        raise explain_exec(process.args[0], error.errno or 0) from error
 
 
 def _enter_workdir(path: str) -> None:
@@ -218,7 +223,11 @@ def _enter_workdir(path: str) -> None:
     except OSError as error:
         raise LaunchError(f"the working directory {path} cannot be entered: {os_reason(error)}") from error
     # CVE-2024-21626: a working directory reached through a leaked descriptor lies outside the root.
-    if not os.getcwd().startswith("/"):
+    try:
+        inside = os.getcwd().startswith("/")
+    except FileNotFoundError:  # glibc looks for the way up itself where the kernel says "(unreachable)"
+        inside = False
+    if not inside:
         raise LaunchError(f"the working directory {path} is outside the container")
 
 

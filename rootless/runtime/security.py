@@ -7,6 +7,7 @@ container's init, in the order that the kernel wants (``drop_privileges``).
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import resource
 
@@ -401,13 +402,25 @@ def drop_privileges(process: Process, program: bytes) -> None:
 
 def _set_ids(process: Process) -> None:
     try:
+        _set_groups(process)
+        os.setresgid(process.gid, process.gid, process.gid)
+        os.setresuid(process.uid, process.uid, process.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise LaunchError(
+            f"the container's id map lacks user {process.uid} or one of the groups {process.gid}, {process.groups}",
+            "rpod unshare cat /proc/self/uid_map shows what there is; an administrator adds more to /etc/subuid",
+        ) from error
+
+
+def _set_groups(process: Process) -> None:
+    try:
         os.setgroups(process.groups)
     except PermissionError:
         # setgroups is denied in a namespace of one id: the caller's groups stay, and no others can be had.
         if set(process.groups) - {process.gid}:
             raise
-    os.setresgid(process.gid, process.gid, process.gid)
-    os.setresuid(process.uid, process.uid, process.uid)
 
 
 def _raise_administration() -> None:

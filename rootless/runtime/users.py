@@ -105,4 +105,6 @@ def look_up(root: Root, text: str, extra_groups: list[str]) -> User:
     elif name:
         groups = _memberships(root, name)
     groups += [_group_id(root, extra) for extra in extra_groups]
+    # The primary group, too: a program that changes it must not lose what the group is denied (CVE-2022-2995).
+    groups.append(gid)
     return User(uid, gid, sorted(set(groups)), entry[5] if entry and entry[5].startswith("/") else "/", name)
