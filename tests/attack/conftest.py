@@ -21,18 +21,28 @@ MakeImage = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def make_image(session_rpod: Rpod) -> Iterator[MakeImage]:
-    """``make_image(entries, **config)`` pulls busybox with a layer of ``entries`` and returns its name."""
+def served() -> Iterator[MakeImage]:
+    """``served(entries, **config)`` offers busybox with a layer of ``entries`` and returns its name."""
     made: list[str] = []
     with RogueRegistry() as registry:
 
-        def make(entries: dict[str, Entry] | None = None, **config: object) -> str:
-            name = hostile.serve(registry, f"hostile{len(made)}", entries or {}, config)
-            session_rpod.ok("pull", "--quiet", "--tls-verify=false", name, timeout_s=120)
-            made.append(name)
-            return name
+        def serve(entries: dict[str, Entry] | None = None, **config: object) -> str:
+            made.append(hostile.serve(registry, f"hostile{len(made)}", entries or {}, config))
+            return made[-1]
 
-        yield make
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def make_image(served: MakeImage, session_rpod: Rpod) -> MakeImage:
+    """The same, pulled."""
+
+    def make(entries: dict[str, Entry] | None = None, **config: object) -> str:
+        name = served(entries, **config)
+        session_rpod.ok("pull", "--quiet", "--tls-verify=false", name, timeout_s=120)
+        return name
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def test_descriptors_that_the_caller_leaked_stay_outside(safe: Rpod, plain: str,
             process = safe.start(*verb, "ls", "-l", "/proc/self/fd", pass_fds=leaked, stdout=-1, stderr=-2)
             out, _ = process.communicate(timeout=30)
             numbers = {int(line.split()[8]) for line in out.decode().splitlines() if "->" in line}
-            assert numbers == {0, 1, 2, 3}, out  # 3 is ls's own
+            assert numbers == {0, 1, 2}, out  # 3 is ls's own, and closed when it looks
             process = safe.start(*verb, "ls", "-l", "/proc/1/fd", pass_fds=leaked, stdout=-1, stderr=-2)
             assert str(canary.root) not in process.communicate(timeout=30)[0].decode()
     finally:
@@ -173,13 +173,12 @@ def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary:
         "endless": Entry(link="/dev/zero"),
         "zero": Entry(b"victim:x:0\0:0::/:\nvictim:x:-1:0::/:\nvictim:x:4294967296:0::/:\n:::::::\n"),
     }[what]
-    image = make_image({"etc/.wh.passwd": Entry(), "etc/.wh.group": Entry()})
-    image = make_image({"etc/passwd": evil, "etc/group": evil}) if what != "none" else image
+    image = make_image({"etc/passwd": evil, "etc/group": evil})
     done = safe("run", "--rm", "-u", "victim", image, "true")
     assert_clean(done, 125)
     assert "no user 'victim'" in done.err
     assert safe("run", "--rm", "-u", "victim:victim", image, "true").code == 125
-    assert safe.ok("run", "--rm", image, "id", "-u") == "0"
+    assert "Uid:\t0\t0" in safe.ok("run", "--rm", image, "cat", "/proc/self/status")
 
 
 @pytest.mark.parametrize(
@@ -210,12 +209,19 @@ def test_the_primary_group_is_a_supplementary_one_too(safe: Rpod, plain: str) ->
 # ---- environment, labels, names
 
 
+def pull_and_run(rpod: Rpod, image: str, *command: str) -> None:
+    """Either the pull refuses the image with words for people, or the run works or does."""
+    done = rpod("pull", "--quiet", "--tls-verify=false", image)
+    assert_clean(done, 0, 125)
+    if done.code == 0:
+        assert_clean(rpod("run", "--rm", image, *command), 0, 125, 126, 127)
+
+
 @pytest.mark.parametrize(
     "env", [["NOEQUALS"], ["=x"], ["A=b\0c"], ["A\0=b"], [""], ["A=" + "x" * 2_000_000], ["PATH"], ["LD_PRELOAD=/x"]]
 )
-def test_environment_entries_of_the_image(safe: Rpod, make_image: MakeImage, env: list[str]) -> None:
-    done = safe("run", "--rm", make_image({}, Env=["PATH=/bin", *env]), "/bin/env")
-    assert_clean(done, 0, 125, 126)
+def test_environment_entries_of_the_image(safe: Rpod, served: MakeImage, env: list[str]) -> None:
+    pull_and_run(safe, served({}, Env=["PATH=/bin", *env]), "/bin/env")
 
 
 @pytest.mark.parametrize("config", [
@@ -223,11 +229,8 @@ def test_environment_entries_of_the_image(safe: Rpod, make_image: MakeImage, env
     {"Cmd": [""]}, {"Entrypoint": [], "Cmd": []}, {"StopSignal": "KILLALL"}, {"StopSignal": "99"},
     {"ExposedPorts": {"99999/tcp": {}}}, {"ExposedPorts": {"-1": {}}}, {"Labels": {"": "x"}},
 ])  # fmt: skip
-def test_values_of_the_image_that_make_no_sense(
-    safe: Rpod, make_image: MakeImage, config: dict[str, object]
-) -> None:
-    done = safe("run", "--rm", make_image({}, **config))
-    assert_clean(done, 0, 125, 126, 127)
+def test_values_of_the_image_that_make_no_sense(safe: Rpod, served: MakeImage, config: dict[str, object]) -> None:
+    pull_and_run(safe, served({}, **config))
 
 
 def test_labels_and_annotations_change_nothing(safe: Rpod, make_image: MakeImage) -> None:

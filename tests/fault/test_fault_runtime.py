@@ -278,6 +278,7 @@ def test_a_reboot(checked: Rpod, image: str) -> None:
         os.kill(int(str(record["monitor_pid"])), signal.SIGKILL)
         wait_for(lambda record=record: process.start_ticks(int(str(record["pid"]))) == 0, 5, "the end")
         path = checked.data / "containers" / idents[name] / "state.json"
+        os.rmdir(str(record["cgroup"]))
         path.write_text(json.dumps({**record, "boot_id": "0" * 36, "pid": os.getpid(), "monitor_pid": os.getpid()}))
     shutil.rmtree(checked.runtime / "rpod")
     assert status(checked, "web").startswith("Exited (255)")
@@ -313,7 +314,7 @@ def test_a_lock_that_a_stopped_stranger_holds(checked: Rpod, image: str) -> None
     ident = checked.ok("inspect", "-f", "{{.Id}}", "held")
     folder = checked.runtime / "rpod" / "containers" / ident
     holder = subprocess.Popen(["flock", str(folder / "lock"), "sleep", "1000"])
-    wait_for(lambda: (folder / "lock").exists(), 5)
+    wait_for((folder / "lock").exists, 5)
     holder.send_signal(signal.SIGSTOP)
     try:
         assert status(checked, "held").startswith("Created")

@@ -76,9 +76,10 @@ class Leaks:
     def _files(self) -> Iterator[str]:
         data, runtime = self._rpod.data, self._rpod.runtime / "rpod"
         yield from (f"file {path}" for path in data.glob("probe-*"))
-        for folder in (*(data / name for name in ("containers", "names", "staging", "volumes")), runtime / "containers"):
+        folders = [data / name for name in ("containers", "names", "staging", "volumes")]
+        for folder in (*folders, runtime / "containers"):
             yield from (f"file {path}" for path in folder.glob("*"))
-        for path in Path(tempfile.gettempdir()).glob("rpod*"):
+        for path in Path(tempfile.gettempdir()).glob("rpod-run-*"):
             if path.lstat().st_uid == os.geteuid():
                 yield f"temporary {path}"
 
