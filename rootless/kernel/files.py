@@ -174,11 +174,17 @@ def remove_tree(path: str) -> None:
 
 
 def _remove_at(parent_fd: int, name: str, root_fd: int = -1, depth: int = 0) -> None:
+    """Remove an entry, also when somebody else removes the same tree meanwhile."""
+    try:
+        _remove_entry(parent_fd, name, root_fd, depth)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_entry(parent_fd: int, name: str, root_fd: int, depth: int) -> None:
     """Remove an entry. What lies too deep for the stack is moved up to the tree's root and removed from there."""
     try:
         os.unlink(name, dir_fd=parent_fd)
-        return
-    except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
