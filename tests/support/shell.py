@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -110,6 +114,75 @@ class Rpod:
         idents = self("ps", "-aq", "--no-trunc").out.split()
         if idents:
             self("rm", "-f", "-t", "0", *idents, timeout_s=120)
+
+
+class Pty:
+    """A command in a terminal of its own: ``type`` what a user types, ``expect`` what a user sees."""
+
+    def __init__(self, rpod: Rpod, *args: str, rows: int = 24, columns: int = 80) -> None:
+        self._master, self._slave = os.openpty()
+        self._unread = b""
+        self.seen = b""
+        self.resize(rows, columns)
+        self.before = self.attributes()
+        slave = self._slave
+        self.process = rpod.start(
+            *args,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0),
+        )
+
+    def __enter__(self) -> Pty:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+        os.close(self._slave)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the window another size; the kernel tells the foreground process."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def attributes(self) -> list[object]:
+        """The terminal's settings (termios(3)), with the control characters."""
+        return list(termios.tcgetattr(self._slave))
+
+    def type(self, text: str) -> None:
+        """Press keys; a line ends with ``\\r``, as the Return key does."""
+        os.write(self._master, text.encode())
+
+    def expect(self, text: str, timeout_s: float = 20) -> str:
+        """Read until ``text`` is there, and return all that came up to it and was not returned before."""
+        wanted = text.encode()
+        deadline = time.monotonic() + timeout_s
+        while wanted not in self._unread:
+            left = deadline - time.monotonic()
+            ready = left > 0 and select.select([self._master], [], [], left)[0]
+            assert ready, f"{text!r} did not appear:\n{self.seen.decode('utf-8', 'replace')}"
+            self._read()
+        shown, _, self._unread = self._unread.partition(wanted)
+        return (shown + wanted).decode("utf-8", "replace")
+
+    def _read(self) -> None:
+        data = os.read(self._master, 65536)
+        self.seen += data
+        self._unread += data
+
+    def wait(self, timeout_s: float = 20) -> int:
+        """Wait for the command's end, reading on; its exit code."""
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.seen.decode("utf-8", "replace")
+            if select.select([self._master], [], [], 0.02)[0]:
+                self._read()
+        while select.select([self._master], [], [], 0)[0]:
+            self._read()
+        return self.process.returncode
 
 
 def wait_for(condition: object, timeout_s: float = 10, what: str = "the condition") -> None:

@@ -1,0 +1,237 @@
+"""create, start, stop, restart, kill, rm, wait, ps, rename, inspect, top and port, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.shell import wait_for
+
+if TYPE_CHECKING:
+    from support.shell import Rpod
+
+SERVE = ("sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done")
+
+
+def status(rpod: Rpod, name: str) -> str:
+    return rpod.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name)
+
+
+def serve(rpod: Rpod, image: str, *options: str) -> str:
+    """A running container that ends with 5 at SIGTERM, and is ready to."""
+    ident = rpod.ok("run", "-d", *options, image, *SERVE)
+    wait_for(lambda: "up" in rpod.ok("logs", ident))
+    return ident
+
+
+def test_the_whole_life(rpod: Rpod, image: str) -> None:
+    ident = rpod.ok("create", "--name", "life", image, *SERVE)
+    assert len(ident) == 64
+    assert status(rpod, "life") == "created 0"
+    assert rpod.ok("ps", "-q") == ""
+    assert rpod.ok("start", "life") == "life"
+    assert status(rpod, "life") == "running 0"
+    assert rpod.ok("ps", "-q") == ident[:12]
+    wait_for(lambda: rpod.ok("logs", "life") == "up")
+    assert rpod.ok("stop", "life") == "life"
+    assert status(rpod, "life") == "exited 5"
+    assert rpod.ok("start", ident[:6]) == ident[:6]
+    assert rpod.ok("restart", "-t", "1", "life") == "life"
+    assert status(rpod, "life") == "running 0"
+    assert rpod.ok("kill", "life") == "life"
+    assert rpod.ok("wait", "life") == "137"
+    assert rpod.ok("rm", "life") == "life"
+    assert rpod.ok("ps", "-aq") == ""
+
+
+def test_what_a_container_wrote_survives_a_restart(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "--name", "keeps", image, "sh", "-c", "echo x >>/count; wc -l </count")
+    assert [rpod.ok("start", "-a", "keeps").strip() for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_start_attached_gives_the_exit_code_and_takes_input(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "-i", "--name", "in", image, "sh", "-c", "read line; echo got $line; exit 6")
+    done = rpod("start", "-ai", "in", stdin=b"words\n")
+    assert (done.out, done.code) == ("got words\n", 6)
+
+
+def test_starting_and_stopping_twice_is_harmless(rpod: Rpod, image: str) -> None:
+    serve(rpod, image, "--name", "twice")
+    rpod.ok("start", "twice")
+    assert rpod.ok("stop", "twice") == rpod.ok("stop", "twice") == "twice"
+    assert status(rpod, "twice") == "exited 5"
+
+
+def test_verbs_on_the_wrong_state(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "--name", "idle", image, "true")
+    assert "idle" in rpod.fails("kill", "idle")
+    assert "idle" in rpod.fails("exec", "idle", "true")
+    assert "idle" in rpod.fails("top", "idle")
+    assert "idle" in rpod.fails("attach", "idle")
+    serve(rpod, image, "--name", "busy")
+    message = rpod.fails("rm", "busy", code=2)
+    assert "running" in message
+    assert "rm -f" in message
+    assert status(rpod, "busy") == "running 0"
+    assert rpod.ok("rm", "-f", "-t", "0", "busy") == "busy"
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill", "wait", "logs", "inspect", "top", "port"])
+def test_a_container_that_is_not_there(rpod: Rpod, verb: str) -> None:
+    message = rpod.fails(verb, "nobody")
+    assert "nobody" in message
+    assert len(message.splitlines()) <= 2
+
+
+def test_remove_what_is_not_there(rpod: Rpod) -> None:
+    assert "nobody" in rpod.fails("rm", "nobody", code=1)
+    rpod.ok("rm", "-f", "nobody")
+    rpod.ok("rm", "--ignore", "nobody")
+
+
+def test_kill_sends_any_signal(rpod: Rpod, image: str) -> None:
+    script = "trap 'echo usr1' USR1; echo up; while :; do sleep 0.1; done"
+    rpod.ok("run", "-d", "--name", "ears", image, "sh", "-c", script)
+    wait_for(lambda: "up" in rpod.ok("logs", "ears"))
+    for name in ("USR1", "SIGUSR1", "10"):
+        rpod.ok("kill", "-s", name, "ears")
+    wait_for(lambda: "usr1" in rpod.ok("logs", "ears"))
+    assert status(rpod, "ears") == "running 0"
+    assert "LOUD" in rpod.fails("kill", "-s", "LOUD", "ears")
+
+
+def test_wait_for_several_and_for_conditions(rpod: Rpod, image: str) -> None:
+    for name, code in (("three", "3"), ("four", "4")):
+        rpod.ok("run", "-d", "--name", name, image, "sh", "-c", f"sleep 0.3; exit {code}")
+    assert rpod.ok("wait", "three", "four").split() == ["3", "4"]
+    rpod.ok("create", "--name", "later", image, "sleep", "60")
+    waiting = rpod.start("wait", "--condition", "running", "later", stdout=subprocess.PIPE)
+    rpod.ok("start", "later")
+    assert waiting.communicate(timeout=20)[0].strip() == b"-1"
+    assert waiting.returncode == 0
+
+
+def test_wait_sees_the_end_that_comes(rpod: Rpod, image: str) -> None:
+    ident = serve(rpod, image)
+    waiting = rpod.start("wait", ident, stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    assert waiting.poll() is None
+    rpod.ok("stop", ident)
+    assert waiting.communicate(timeout=20)[0] == b"5\n"
+
+
+def test_ps_columns_filters_and_formats(rpod: Rpod, image: str) -> None:
+    ident = serve(rpod, image, "--name", "shown", "--label", "tier=front")
+    assert rpod("run", "--name", "ended", image, "sh", "-c", "exit 3").code == 3
+    rpod.ok("create", "--name", "made", image, "true")
+    header, row = rpod.ok("ps").splitlines()
+    assert header.split() == "CONTAINER ID IMAGE COMMAND CREATED STATUS PORTS NAMES".split()
+    assert row.startswith(ident[:12])
+    assert image in row
+    assert row.endswith("shown")
+    assert " Up " in row
+    names = rpod.ok("ps", "-a", "--format", "{{.Names}}").split()
+    assert names == ["made", "ended", "shown"], "the newest first"
+    assert rpod.ok("ps", "-a", "--sort", "names", "--format", "{{.Names}}").split() == ["ended", "made", "shown"]
+    for rule, expected in (
+        ("status=exited", ["ended"]),
+        ("exited=3", ["ended"]),
+        ("label=tier", ["shown"]),
+        ("name=^ma", ["made"]),
+        (f"id={ident[:8]}", ["shown"]),
+        (f"ancestor={image}", ["made", "ended", "shown"]),
+    ):
+        assert rpod.ok("ps", "-a", "--filter", rule, "--format", "{{.Names}}").split() == expected, rule
+    rows = json.loads(rpod.ok("ps", "-a", "--format", "json"))
+    assert [(row["Names"], row["State"], row["ExitCode"]) for row in rows] == [
+        (["made"], "created", 0),
+        (["ended"], "exited", 3),
+        (["shown"], "running", 0),
+    ]
+    assert rpod.ok("ps", "-lq") == rows[0]["Id"][:12]
+    assert rpod.ok("ps", "-q", "--no-trunc") == ident
+    assert len(rpod.ok("ps", "-n", "2", "-q").split()) == 2
+    assert "colour" in rpod.fails("ps", "--filter", "colour=red")
+
+
+def test_names_ids_and_latest_mean_the_same(rpod: Rpod, image: str) -> None:
+    ident = rpod.ok("create", "--name", "one", image, "true")
+    for word in ("one", ident, ident[:12], ident[:5]):
+        assert rpod.ok("inspect", "--format", "{{.Id}}", word) == ident
+    assert rpod.ok("inspect", "-l", "--format", "{{.Name}}") == "one"
+    assert rpod.ok("start", "--latest") == ident
+    assert rpod.ok("wait", "-l") == "0"
+
+
+def test_rename(rpod: Rpod, image: str) -> None:
+    ident = serve(rpod, image, "--name", "before")
+    rpod.ok("create", "--name", "taken", image, "true")
+    rpod.ok("rename", "before", "after")
+    assert rpod.ok("inspect", "--format", "{{.Id}} {{.Name}}", "after") == f"{ident} after"
+    assert "before" in rpod.fails("inspect", "before")
+    assert "taken" in rpod.fails("rename", "after", "taken")
+    assert "../x" in rpod.fails("rename", "after", "../x")
+    assert rpod.ok("stop", "after") == "after"
+
+
+def test_inspect_has_the_fields_that_scripts_read(rpod: Rpod, image: str) -> None:
+    ident = serve(rpod, image, "--name", "seen", "-e", "A=1", "-w", "/tmp", "-u", "user", "--hostname", "box")
+    (told,) = json.loads(rpod.ok("inspect", "seen"))
+    assert (told["Id"], told["Name"], told["ImageName"]) == (ident, "seen", image)
+    assert [told["Path"], *told["Args"]] == list(SERVE)
+    assert told["State"]["Running"] is True
+    assert told["State"]["Pid"] > 1
+    config = told["Config"]
+    assert "A=1" in config["Env"]
+    assert (config["WorkingDir"], config["User"], config["Hostname"]) == ("/tmp", "user", "box")
+    assert config["Cmd"] == list(SERVE)
+    rpod.ok("stop", "seen")
+    (told,) = json.loads(rpod.ok("inspect", "seen"))
+    assert (told["State"]["Running"], told["State"]["ExitCode"], told["State"]["Pid"]) == (False, 5, 0)
+    assert told["State"]["FinishedAt"] > told["State"]["StartedAt"] > told["Created"] > "2024"
+
+
+def test_inspect_with_templates(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "--name", "fmt", "-e", "A=1", image, "echo", "a", "b")
+    assert rpod.ok("inspect", "-f", "{{range .Args}}<{{.}}>{{end}}", "fmt") == "<a><b>"
+    assert rpod.ok("inspect", "-f", '{{upper .Name}} {{join .Config.Cmd ","}} {{len .Args}}', "fmt") == "FMT echo,a,b 2"
+    assert rpod.ok("inspect", "-f", "{{if .State.Running}}yes{{else}}no{{end}}", "fmt") == "no"
+    assert ".Nonsense" in rpod.fails("inspect", "-f", "{{.Nonsense}}", "fmt")
+
+
+def test_top(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "tree", "-u", "user", image, "sh", "-c", "sleep 61 & sleep 62; true")
+    wait_for(lambda: len(rpod.ok("top", "tree").splitlines()) == 4, what="three processes")
+    header, *rows = rpod.ok("top", "tree").splitlines()
+    assert header.split() == "USER PID PPID %CPU ELAPSED TTY TIME COMMAND".split()
+    assert {row.split()[0] for row in rows} <= {"user", "1000"}
+    assert rows[0].split()[1] == "1"
+    header, *rows = rpod.ok("top", "tree", "pid", "args").splitlines()
+    assert header.split() == ["PID", "COMMAND"]
+    assert "sleep 62" in " ".join(rows)
+    assert "altitude" in rpod.fails("top", "tree", "altitude")
+
+
+def test_port(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "web", "-p", "127.0.0.1::80", "-p", "127.0.0.1::443", image, "sleep", "60")
+    lines = rpod.ok("port", "web").splitlines()
+    assert [line.split(" -> ")[0] for line in sorted(lines)] == ["443/tcp", "80/tcp"]
+    (tcp,) = [line.split(" -> ")[1] for line in lines if line.startswith("80/tcp")]
+    assert tcp.startswith("127.0.0.1:")
+    assert rpod.ok("port", "web", "80") == tcp
+    assert f"{tcp}->80/tcp" in rpod.ok("ps")
+    assert "81" in rpod.fails("port", "web", "81")
+
+
+def test_all_at_once(rpod: Rpod, image: str) -> None:
+    for name in ("x", "y", "z"):
+        serve(rpod, image, "--name", name)
+    assert len(rpod.ok("stop", "--all", "-t", "2").split()) == 3
+    assert rpod.ok("ps", "-q") == ""
+    rpod.ok("start", "--all")
+    assert len(rpod.ok("ps", "-q").split()) == 3
+    assert len(rpod.ok("rm", "-fa", "-t", "0").split()) == 3
+    assert rpod.ok("ps", "-aq") == ""
