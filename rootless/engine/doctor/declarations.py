@@ -189,7 +189,7 @@ CAUSES = {
         "install -d -m 0755 /run/user && install -d -m 0700 -o {user} /run/user/{uid}",
     ),
     "linger-off": Cause("the user's processes end with the last logout", ADMIN, "loginctl enable-linger {user}"),
-    "kernel-old": Cause("the kernel is older than 5.11", ADMIN, advice="update the distribution's kernel"),
+    "kernel-old": Cause("the kernel is older than 5.12", ADMIN, advice="update the distribution's kernel"),
     "kernel-seccomp": Cause(
         "the kernel was built without seccomp",
         ADMIN,
@@ -215,7 +215,7 @@ CHECKS = (
     Check(
         "kernel",
         "kernel",
-        "openat2, pidfd_open and seccomp are called; the release is compared with 5.11",
+        "openat2, pidfd_open and seccomp are called; the release is compared with 5.12",
         "containers are made of these calls",
         ("kernel-old", "kernel-seccomp"),
         host.kernel,
