@@ -14,7 +14,7 @@ from rootless.kernel import files, syscalls, userns
 from rootless.runtime import cgroup
 
 HELPERS = ("rpod-monitor", "rpod-init")
-OLDEST_KERNEL = (5, 12)  # overlayfs in a user namespace, with userxattr
+OLDEST_KERNEL = (5, 12)  # mount_setattr, the newest call that a launch needs
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 _AT_FDCWD = -100
 _PT_INTERP = 3
