@@ -347,6 +347,9 @@ class _Launcher:
             argv += ["--log", log.path, "--log-max-size", str(log.size_max), "--log-max-files", str(log.files_max)]
         if self.cgroup.path:
             argv += ["--cgroup", self.cgroup.path]
+        if plan.client_fd >= 0:
+            # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
+            argv += ["--stdin-once", "1"]
         if plan.timeout_s:
             argv += ["--timeout", str(plan.timeout_s)]
         null = os.open("/dev/null", os.O_RDWR)
