@@ -73,6 +73,7 @@ def launch_container(
         return launch.launch(plan, record)
     except BaseException:
         # A start that failed never was: the container is what it was before, created or exited.
+        reconcile.release(container)
         container.forget_run()
         raise
     finally:
@@ -184,7 +185,7 @@ def _empty_volumes(record: ContainerRecord) -> list[str]:
     """Volumes that are still empty are filled from the image at their first use."""
     found = []
     for mount in record.mounts:
-        if mount["type"] == "volume" and "nocopy" not in str(mount["options"]):
+        if mount["type"] == "volume" and mount["copy"]:
             try:
                 empty = not os.listdir(str(mount["source"]))
             except OSError as error:

@@ -50,6 +50,7 @@ class Wanted:
             "destination": self.destination,
             "options": self.options,
             "anonymous": self.anonymous,
+            "copy": self.copy,
         }
 
     def to_mount(self) -> Mount:

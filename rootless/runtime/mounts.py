@@ -188,7 +188,7 @@ def perform(mount: Mount, root: Root) -> None:
                 target = root.open(mount.destination, links=False)
             tree = new(mount.type, mount.source, options)
             if options.copy_up:
-                copy_up(target, tree)
+                copy_up(target, tree, options)
             place(tree, target)
         else:
             raise UnsupportedError(f"a mount of type {mount.type!r} at {mount.destination} is not there yet")
@@ -198,14 +198,18 @@ def perform(mount: Mount, root: Root) -> None:
         ) from error
 
 
-def copy_up(target: int, tree: int) -> None:
-    """Fill a fresh tmpfs with what the image has at its place."""
+def copy_up(target: int, tree: int, options: Options) -> None:
+    """Fill a fresh tmpfs with what the image has at its place; a mode or owner that was asked for stays."""
     from rootless.storage import volumes
 
+    asked = dict(options.data)
     source = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=target)
     destination = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
     try:
         volumes.copy_up(source, destination)
+        os.chown(destination, int(asked.get("uid", -1)), int(asked.get("gid", -1)))
+        if "mode" in asked:
+            os.fchmod(destination, int(asked["mode"], 8))
     finally:
         os.close(source)
         os.close(destination)

@@ -82,7 +82,7 @@ class ContainerRecord(Record):
         "ports": [],  # [{"host_ip", "host_port", "container_port", "protocol"}, …]
         "exposed": [],
         "join": {},  # namespace -> container id: pid, ipc, uts, net, user, cgroup
-        "mounts": [],  # [{"type", "name", "source", "destination", "options", "anonymous"}, …]
+        "mounts": [],  # [{"type", "name", "source", "destination", "options", "anonymous", "copy"}, …]
         "labels": {},
         "annotations": {},
         "env": [],
