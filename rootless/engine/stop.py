@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 import time
 
-from rootless.engine import values
-from rootless.errors import RpodError, StateError
+from rootless import log
+from rootless.engine import client, values
+from rootless.errors import LaunchError, RpodError, StateError, os_reason
 from rootless.kernel import files, process
 from rootless.runtime import cgroup
 from rootless.state.containers import Container, not_running
@@ -26,6 +28,8 @@ def stop(container: Container, timeout_s: int | None) -> None:
     try:
         pidfd = container.init_pidfd()
     except StateError:
+        if container.run_record() is None:
+            _kill_unrecorded(container)
         wait_end(container)
         return
     try:
@@ -41,12 +45,31 @@ def stop(container: Container, timeout_s: int | None) -> None:
     wait_end(container)
 
 
+def _kill_unrecorded(container: Container) -> None:
+    """Kill a monitor whose state.json is damaged: its attach socket says who listens there (unix(7), SO_PEERCRED)."""
+    try:
+        with_monitor = client.connect(container)
+    except LaunchError:
+        return  # nothing runs, or it is still being launched
+    pid = int.from_bytes(with_monitor.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)[:4], "little")
+    words = files.read_file(f"/proc/{pid}/cmdline").decode("utf-8", "surrogateescape").split("\0")
+    process.kill(pid, process.start_ticks(pid))
+    if "--cgroup" in words:
+        cgroup.remove(words[words.index("--cgroup") + 1])
+    with_monitor.close()
+
+
 def mark_stopped(container: Container) -> None:
     """Write down that the user wants it stopped, so that no restart policy starts it again."""
     run = container.run_record()
     if run is not None and not run.stopped_by_user:
         run.stopped_by_user = True
-        container.save_run(run)
+        try:
+            container.save_run(run)
+        except OSError as error:
+            # On a full disk, too, a container must be stoppable; only a restart policy would have read this.
+            if container.record.restart != "no":
+                log.warn(f"{container.name} may be restarted: its state cannot be written ({os_reason(error)})")
 
 
 def wait_end(container: Container) -> None:
@@ -57,9 +80,8 @@ def wait_end(container: Container) -> None:
     lock = _take_with_patience(container)
     if lock is None:
         run = container.run_record()
-        if run is None:
-            return
-        process.kill(run.monitor_pid, run.monitor_ticks)
+        if run is not None:
+            process.kill(run.monitor_pid, run.monitor_ticks)
         lock = _take_with_patience(container)
         if lock is None:
             raise RpodError(f"container {container.name} does not end", "rpod ps -a; ps -ef | grep rpod-monitor")

@@ -87,8 +87,13 @@ def launch(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Launched:
         _Launcher(plan, record, report_out).main()
         os._exit(125)
     os.close(report_out)
-    with os.fdopen(report_in, "rb") as pipe:
-        data = pipe.read()
+    try:
+        with os.fdopen(report_in, "rb") as pipe:
+            data = pipe.read()
+    except KeyboardInterrupt:
+        os.kill(pid, 9)  # init notices by itself, or dies with the monitor that the launcher has become
+        os.waitpid(pid, 0)
+        raise
     if not data:
         os.waitpid(pid, 0)
         raise LaunchError("the launcher was killed", "look at dmesg, or try again")

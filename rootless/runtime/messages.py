@@ -17,6 +17,7 @@ static init     (number)   execve failed with this errno
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 
 from rootless.errors import LaunchError, RpodError, os_reason
@@ -95,7 +96,10 @@ def described(error: BaseException, what: str) -> RpodError:
     """Any exception as one that a user can read."""
     if isinstance(error, RpodError):
         return error
-    return LaunchError(f"{what}: {os_reason(error) if isinstance(error, OSError) else repr(error)}")
+    if isinstance(error, OSError):
+        hint = "rpod system df, rpod system prune" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return LaunchError(f"{what}: {os_reason(error)}", hint)
+    return LaunchError(f"{what}: {error!r}")
 
 
 def error_values(error: RpodError) -> dict[str, object]:

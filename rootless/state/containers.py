@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from rootless import paths
+from rootless import log, paths
 from rootless.errors import ConflictError, NotFoundError, StateError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files, process
 from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
@@ -96,7 +96,9 @@ class Container:
         try:
             files.write_json(f"{self.directory}/container.json", self.record.to_json(), sync=sync)
         except OSError as error:
-            raise StorageError(f"the record of {self.name} cannot be written: {os_reason(error)}") from error
+            raise StorageError(
+                f"the record of {self.name} cannot be written: {os_reason(error)}", "rpod system df"
+            ) from error
 
     def is_alive(self) -> bool:
         """Whether its monitor (or launcher) lives."""
@@ -132,8 +134,11 @@ class Container:
         return record
 
     def save_exit(self, record: ExitRecord) -> None:
-        """Record an end that no monitor could record."""
-        files.write_json(f"{self.directory}/exit.json", record.to_json(), sync=False)
+        """Record an end that no monitor could record. On a full disk that waits: it is found out anew each time."""
+        try:
+            files.write_json(f"{self.directory}/exit.json", record.to_json(), sync=False)
+        except OSError as error:
+            log.debug(f"the end of {self.name} cannot be recorded: {os_reason(error)}")
 
     def _optional(self, name: str, kind: type[Record]) -> Record | None:
         """A small record; None where it is missing, or torn by a power cut: it is only true until then."""
@@ -248,8 +253,6 @@ class Containers:
 
     def all(self) -> Iterator[Container]:
         """Every container whose record can be read; damaged ones are said and left out."""
-        from rootless import log
-
         for ident in self.ids():
             container = self._container(ident)
             try:
