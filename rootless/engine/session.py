@@ -17,6 +17,7 @@ from rootless.runtime.terminal import RawMode, window_size
 CHUNK_BYTES = 32768
 DETACHED = -1
 _SIGWINCH = 28
+_ENDING_SIGNALS = frozenset((1, 2, 3, 15))  # HUP INT QUIT TERM: in raw mode they come from outside
 # Not passed on: what cannot be caught, what concerns only this process, and its own faults.
 _KEPT_SIGNALS = frozenset((4, 5, 7, 8, 9, 11, 13, 17, 18, 19, 21, 22, 23, _SIGWINCH, 31))
 
@@ -80,7 +81,7 @@ class Session:
         read_end, self._wakeup_out = os.pipe()
         os.set_blocking(self._wakeup_out, False)
         _signal.set_wakeup_fd(self._wakeup_out, warn_on_full_buffer=False)
-        wanted = {_SIGWINCH} if self._tty else set()
+        wanted = {_SIGWINCH, *_ENDING_SIGNALS} if self._tty else set()
         if self._sig_proxy:
             wanted |= set(range(1, 32)) - _KEPT_SIGNALS
         for number in wanted:
@@ -102,7 +103,9 @@ class Session:
         while True:
             for fd, event in poll.poll():
                 if fd == wakeup:
-                    self._on_signals(os.read(wakeup, 512))
+                    ended = self._on_signals(os.read(wakeup, 512))
+                    if ended:
+                        return ended
                     continue
                 if fd == self._stdin and not self._on_stdin():
                     return DETACHED
@@ -115,12 +118,16 @@ class Session:
                     if fd not in self._peer.sources:
                         poll.unregister(fd)
 
-    def _on_signals(self, numbers: bytes) -> None:
+    def _on_signals(self, numbers: bytes) -> int:
+        """Act on signals; the exit code if one ends this client, which leaves by the way that restores the terminal."""
         for number in numbers:
             if number == _SIGWINCH:
                 self._send_size()
-            else:
+            elif self._sig_proxy:
                 self._peer.signal(number)
+            else:
+                return 128 + number
+        return 0
 
     def _send_size(self) -> None:
         rows, columns = window_size(0 if self._stdin == 0 else 1)
