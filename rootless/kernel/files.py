@@ -93,14 +93,29 @@ def write_json(path: str, value: object, *, sync: bool = True) -> None:
 
 
 def make_private(path: str) -> None:
-    """Make a directory 0700 with its parents; an existing one must be ours and no link."""
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, "not a directory", path) from None
+    """Make a directory 0700 with its parents; an existing one must be ours and no link, and is closed to others."""
+    _make_directories(path)
     info = os.lstat(path)
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "not a directory of this user", path)
+    if info.st_mode & 0o077:
+        os.chmod(path, 0o700)
+
+
+def _make_directories(path: str) -> None:
+    """Make a directory with its parents, all 0700 as the XDG specification has it; os.makedirs does not do parents."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        if os.path.islink(path.rstrip("/")) or path in ("", "/"):
+            raise
+        _make_directories(os.path.dirname(path.rstrip("/")))
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass  # somebody else was faster
 
 
 class Lock:
