@@ -96,9 +96,7 @@ DEVICES = {"console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "ra
 def look(rpod: Rpod, image: str, *options: str) -> dict[str, dict[str, object]]:
     """What the probe found, run with ``options``."""
     calls = json.dumps({**CALLS, **OPEN_CALLS})
-    out = rpod.ok(
-        "run", "--rm", "-v", "/usr:/usr:ro", *options, image, "python3", "-c", PROBE, calls, MASKED, READONLY
-    )
+    out = rpod.ok("run", "--rm", "-v", "/usr:/usr:ro", *options, image, "python3", "-c", PROBE, calls, MASKED, READONLY)
     found: dict[str, dict[str, object]] = json.loads(out.splitlines()[-1])
     return found
 
@@ -108,7 +106,7 @@ def capabilities(found: dict[str, dict[str, object]]) -> dict[str, int]:
     return {name: int(str(found["status"][name]), 16) for name in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb")}
 
 
-# CHOWN 0 DAC_OVERRIDE 1 FOWNER 3 FSETID 4 KILL 5 SETGID 6 SETUID 7 SETPCAP 8 NET_BIND_SERVICE 10 SYS_CHROOT 18 SETFCAP 31
+# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP
 DEFAULT_SET = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31))
 
 

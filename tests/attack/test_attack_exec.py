@@ -73,7 +73,9 @@ def digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("options", [[], ["--privileged"], ["--cap-add", "SYS_PTRACE"]], ids=["", "privileged", "ptrace"])
+@pytest.mark.parametrize(
+    "options", [[], ["--privileged"], ["--cap-add", "SYS_PTRACE"]], ids=["", "privileged", "ptrace"]
+)
 def test_the_interpreter_behind_exec_is_out_of_reach(
     safe: Rpod, probe: str, copied_interpreter: list[str], options: list[str]
 ) -> None:
@@ -162,10 +164,24 @@ def test_nothing_is_typed_into_the_callers_terminal(safe: Rpod, probe: str, opti
 
 def test_a_program_that_prints_escape_sequences_into_tables(safe: Rpod, plain: str) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\r\n"
-    safe.ok("run", "-d", "--name", "shouter", "--label", f"x={evil}", "-e", f"X={evil}", plain, "sh", "-c", f": {evil!r}; {evil}sleep 1000")
+    safe.ok(
+        "run",
+        "-d",
+        "--name",
+        "shouter",
+        "--label",
+        f"x={evil}",
+        "-e",
+        f"X={evil}",
+        plain,
+        "sh",
+        "-c",
+        f": {evil!r}; {evil}sleep 1000",
+    )
     for argv in (
         ["ps", "-a", "--no-trunc"], ["ps", "--format", "{{.Command}} {{.Labels}}"], ["inspect", "shouter"],
-        ["inspect", "--format", "{{.Config.Env}}", "shouter"], ["top", "shouter"], ["ps", "--filter", f"label=x={evil}"],
+        ["inspect", "--format", "{{.Config.Env}}", "shouter"], ["top", "shouter"],
+        ["ps", "--filter", f"label=x={evil}"],
         ["stop", evil], ["run", evil], ["exec", "shouter", evil], ["rm", evil], ["images", evil], ["logs", evil],
         ["run", "--rm", "--name", evil, plain], ["run", "-w", evil, plain], ["run", "-u", evil, plain, "true"],
         ["run", "--network", evil, plain], ["run", "-v", f"{evil}:/x", plain], ["--no-such" + evil], [evil],

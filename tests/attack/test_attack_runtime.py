@@ -41,12 +41,14 @@ def test_a_link_at_a_place_of_the_runtime(
     done = safe("run", "--rm", "-t", image, "sh", "-c", "echo x > /dev/null; echo >> /etc/hosts; cat /etc/passwd")
     assert_clean(done, 0, 1, 125)
     if done.code == 125:
-        assert place.split("/")[0] in done.err
+        assert place.partition("/")[0] in done.err
 
 
 def test_links_within_the_image_still_lead_inside(safe: Rpod, make_image: MakeImage) -> None:
     """The protection refuses no honest image: /var/run -> /run and /data -> /srv are common."""
-    image = make_image({"srv": DIRECTORY, "run": DIRECTORY, "data": Entry(link="/srv"), "var/run": Entry(link="../run")})
+    image = make_image(
+        {"srv": DIRECTORY, "run": DIRECTORY, "data": Entry(link="/srv"), "var/run": Entry(link="../run")}
+    )
     out = safe.ok("run", "--rm", "--tmpfs", "/data/deep/er", "-w", "/var/run", image, "sh", "-c", "pwd; mount")
     assert out.startswith("/run\n")
     assert "/srv/deep/er" in out
@@ -99,15 +101,14 @@ def test_a_workdir_through_a_link_makes_nothing_on_the_host(
     assert safe("run", "--rm", "-w", workdir, image, "pwd").code == done.code
 
 
-def test_containers_that_swap_a_mounts_target(
-    safe: Rpod, plain: str, canary: Canary, tmp_path: Path
-) -> None:
+def test_containers_that_swap_a_mounts_target(safe: Rpod, plain: str, canary: Canary, tmp_path: Path) -> None:
     """One container flips a directory into a link while others mount onto it."""
     shared, payload = tmp_path / "shared", tmp_path / "payload"
     for folder in (shared, payload):
         folder.mkdir(mode=0o777)
     (payload / "mark").write_text("mounted")
-    flip = f"mkdir /s/d; ln -s {canary.root} /s/l; while :; do mv /s/d /s/t; mv /s/l /s/d; mv /s/d /s/l; mv /s/t /s/d; done"
+    swap = "mv /s/d /s/t; mv /s/l /s/d; mv /s/d /s/l; mv /s/t /s/d"
+    flip = f"mkdir /s/d; ln -s {canary.root} /s/l; while :; do {swap}; done"
     safe.ok("run", "-d", "--name", "swapper", "-v", f"{shared}:/s", plain, "sh", "-c", flip)
     codes = set()
     for _ in range(25):
@@ -183,7 +184,19 @@ def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary:
 
 @pytest.mark.parametrize(
     "user",
-    ["4294967296", "4294967295", "-1", "0:4294967296", "0:-1", "18446744073709551616", "0x0", "1e1", "٣", "70000", "+0"],
+    [
+        "4294967296",
+        "4294967295",
+        "-1",
+        "0:4294967296",
+        "0:-1",
+        "18446744073709551616",
+        "0x0",
+        "1e1",
+        "٣",
+        "70000",
+        "+0",
+    ],
 )
 def test_ids_that_no_file_can_have(safe: Rpod, plain: str, user: str) -> None:
     safe.ok("run", "-d", "--name", "target", plain, "sleep", "1000")
