@@ -1,4 +1,4 @@
-"""Work on a container's files: in its namespaces while it runs, else with its root and volumes mounted for the moment."""
+"""Work on a container's files: in its namespaces, or with its root and volumes mounted for the moment."""
 
 from __future__ import annotations
 

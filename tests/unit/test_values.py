@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rootless.engine import detach, logfile, values, volumes
 from rootless.errors import UnsupportedError, UsageError
 from rootless.spec import Spec, SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
