@@ -72,8 +72,19 @@ def controllers(path: str) -> list[str]:
 
 def has_systemd() -> bool:
     """Whether the user's systemd can be asked over its bus."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    runtime = _runtime_directory()
     return os.path.exists(f"{runtime}/systemd/private") and os.path.exists(f"{runtime}/bus")
+
+
+def _runtime_directory() -> str:
+    """XDG_RUNTIME_DIR, or where it would be: su and cron do not set it, and the user's systemd is there just so."""
+    return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+
+
+def _call_manager(busctl: str, *words: str) -> spawn.Result:
+    """Call a method of the user's systemd."""
+    env = {**spawn.clean_environment(), "XDG_RUNTIME_DIR": _runtime_directory()}
+    return spawn.run([busctl, "--user", "call", *_MANAGER, *words], env=env)
 
 
 def manager(wanted: str) -> str:
@@ -226,6 +237,8 @@ def _systemd_scope(ident: str, parent: str) -> str:
     busctl = spawn.which("busctl")
     if busctl is None:
         raise LimitError("busctl is not installed, so systemd cannot be asked for a scope", "install systemd")
+    if parent and not parent.endswith(".slice"):
+        raise LimitError(f"--cgroup-parent {parent}: systemd wants the name of a slice", "--cgroup-parent NAME.slice")
     name = f"rpod-{ident}.scope"
     properties = [
         *("Description", "s", f"rpod container {ident[:12]}"),
@@ -237,8 +250,8 @@ def _systemd_scope(ident: str, parent: str) -> str:
     if parent:
         properties += ["Slice", "s", parent]
         count += 1
-    call = [busctl, "--user", "call", *_MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))"]
-    result = spawn.run([*call, name, "fail", str(count), *properties, "0"])
+    arguments = ("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", str(count), *properties, "0")
+    result = _call_manager(busctl, *arguments)
     if result.code:
         raise LimitError(f"systemd refused a scope: {result.text[:200]}", "systemctl --user status")
     deadline = time.monotonic() + _SCOPE_WAIT_S
@@ -252,17 +265,28 @@ def _systemd_scope(ident: str, parent: str) -> str:
     return base
 
 
-def move_here(path: str, *, limited: bool) -> None:
-    """Move this process into a container's cgroup, when a child may not be born in it.
+def reach(path: str, *, limited: bool) -> Cgroup:
+    """The cgroup for a child of this process to be born into, so that it is in the container's, ``path``.
 
-    That is so where the caller's own cgroup lies outside of what is delegated to the user (an ssh
-    session): only systemd may move it. A process that cannot be moved stays outside if nothing is limited.
+    Where this process lies outside of what is delegated to the user (an ssh session), only systemd may
+    cross the border: it moves this process, whose children are then born there by themselves. One that
+    cannot be moved stays outside if nothing is limited, else LimitError. Call this before the
+    container's namespaces are joined: there busctl would be the image's program, and with nsdelegate the
+    kernel refuses (ENOENT) to leave a cgroup that the joined cgroup namespace does not show.
     """
+    if not path or _may_migrate(own_path(), path):
+        return Cgroup(path)
     if not _attach_by_systemd(path) and limited:
         raise LimitError(
             "the container's cgroup cannot be entered from here, and without it the limits would not hold",
             "systemd-run --user --scope rpod exec …",
         )
+    return Cgroup("")
+
+
+def _may_migrate(source: str, target: str) -> bool:
+    """Whether the user may write to their common ancestor (cgroup-v2.rst, "Delegation Containment")."""
+    return bool(source) and os.access(f"{os.path.commonpath((source, target))}/cgroup.procs", os.W_OK)
 
 
 def _attach_by_systemd(path: str) -> bool:
@@ -271,8 +295,7 @@ def _attach_by_systemd(path: str) -> bool:
     busctl = spawn.which("busctl")
     if busctl is None or not has_systemd() or not name.endswith(".scope"):
         return False
-    call = [busctl, "--user", "call", *_MANAGER, "AttachProcessesToUnit", "ssau"]
-    return spawn.run([*call, name, f"/{leaf}", "1", str(os.getpid())]).code == 0
+    return _call_manager(busctl, "AttachProcessesToUnit", "ssau", name, f"/{leaf}", "1", str(os.getpid())).code == 0
 
 
 def kill(path: str) -> None:

@@ -16,6 +16,7 @@ from rootless.runtime import cgroup, init, launch, messages, mounts, security, t
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from rootless.spec import Spec
 
@@ -66,13 +67,12 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
     """Join, clone the real process with our parent as its parent, tell its pid, and end."""
     try:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-        fd = cgroup.Cgroup(plan.cgroup).open()
-        enter(plan.init_pidfd, plan.namespaces)
-        pid = _clone_in_cgroup(plan, fd)
+        fd = cgroup.reach(plan.cgroup, limited=plan.limited).open()
+        enter(plan.init_pidfd, [kind for kind in plan.namespaces if kind != "cgroup"])
+        pid = syscalls.clone(syscalls.CLONE_PARENT, fd)
         if pid == 0:
             os.close(report_fd)
-            body()
-            os._exit(1)
+            _born(plan, body)
         os.write(report_fd, str(pid).encode())
     except (RpodError, OSError) as error:
         os.write(report_fd, f"!{messages.described(error, 'setns').message}".encode())
@@ -80,12 +80,14 @@ def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
         os._exit(0)
 
 
-def _clone_in_cgroup(plan: JoinPlan, fd: int) -> int:
+def _born(plan: JoinPlan, body: Callable[[], None]) -> NoReturn:
+    """Join the cgroup namespace as well, which the kernel lets us do only now that we are in its cgroup."""
     try:
-        return syscalls.clone(syscalls.CLONE_PARENT, fd)
-    except PermissionError:
-        cgroup.move_here(plan.cgroup, limited=plan.limited)
-        return syscalls.clone(syscalls.CLONE_PARENT)
+        if "cgroup" in plan.namespaces:
+            enter(plan.init_pidfd, ["cgroup"])
+        body()
+    finally:
+        os._exit(1)
 
 
 def start_inside(plan: JoinPlan, body: Callable[[], None]) -> int:
