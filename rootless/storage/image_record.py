@@ -11,7 +11,7 @@ from rootless.storage.image_config import ImageConfig, is_digest
 TYPE_CHECKING = False
 
 SCHEMA = 1
-_REPAIR = "rpod system check --repair"
+_REPAIR = "pull the image again: that replaces the record"
 
 
 def quote(reference: str) -> str:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ContainerUse", "Image", "ImageStore", "MissingLayersError", "NewImage"]
 
-_REPAIR = "rpod system check --repair"
 _MIN_PREFIX = 3
 _HEX = frozenset("0123456789abcdef")
 
@@ -151,9 +150,11 @@ class ImageStore:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, fastjson.JSONError) as error:
-                raise StorageError(f"the record of container {ident[:12]} cannot be read: {error}", _REPAIR) from error
+                raise StorageError(
+                    f"the record of container {ident[:12]} cannot be read: {error}", f"rpod rm -f {ident[:12]}"
+                ) from error
             if not isinstance(record, dict) or not isinstance(layers := record.get("layers", []), list):
-                raise StorageError(f"{path}: not a container's record", _REPAIR)
+                raise StorageError(f"{path}: not a container's record", f"rpod rm -f {ident[:12]}")
             yield ContainerUse(ident, str(record.get("name", "")), str(record.get("image_id", "")), layers)
 
     def _ids(self) -> list[str]:
@@ -359,7 +360,7 @@ class ImageStore:
                     if name.startswith(".") or not os.path.exists(f"{self.tags_dir}/{name}/image.json"):
                         os.unlink(f"{self.tags_dir}/{name}")
             except OSError as error:
-                raise StorageError(f"images cannot be swept: {os_reason(error)}", _REPAIR) from error
+                raise StorageError(f"images cannot be swept: {os_reason(error)}", "rpod doctor") from error
 
     def _sweep_images(self) -> None:
         for name in _entries(self.images_dir):

@@ -16,7 +16,7 @@ from rootless.storage.staging import Staged, Staging
 
 TYPE_CHECKING = False
 _HEX = frozenset("0123456789abcdef")
-_REPAIR = "rpod system check --repair"
+_REPAIR = "rpod rmi -f the images that use it, then pull them again"
 _PIPE_BYTES = 1 << 20
 _MAX_DEPTH = 1000
 _F_SETPIPE_SZ = 1031

@@ -22,7 +22,6 @@ __all__ = ["Volume", "VolumeStore", "check_name", "copy_up"]
 
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _MAX_NAME = 200
-_REPAIR = "rpod system check --repair"
 
 
 def check_name(name: str) -> str:
@@ -112,7 +111,7 @@ class VolumeStore:
         except FileNotFoundError:
             return None
         except (OSError, fastjson.JSONError) as error:
-            raise StorageError(f"the record of volume {name} cannot be read: {error}", _REPAIR) from error
+            raise StorageError(f"the record of volume {name} cannot be read: {error}", _rescue(path)) from error
         return _from_json(value, name, f"{path}/_data")
 
     def all(self) -> list[Volume]:
@@ -146,6 +145,11 @@ def _strings(value: object) -> dict[str, str] | None:
     return None
 
 
+def _rescue(path: str) -> str:
+    """What to do about a damaged record: the files are not touched by it."""
+    return f"its files are whole, in {path}/_data: copy them out, then remove {path}"
+
+
 def _from_json(value: object, name: str, path: str) -> Volume:
     fields = value if isinstance(value, dict) else {}
     labels, options = _strings(fields.get("labels")), _strings(fields.get("options"))
@@ -157,5 +161,5 @@ def _from_json(value: object, name: str, path: str) -> Volume:
         or not isinstance(created, int)
         or not isinstance(anonymous, bool)
     ):
-        raise StorageError(f"the record of volume {name} is damaged", _REPAIR)
+        raise StorageError(f"the record of volume {name} is damaged", _rescue(os.path.dirname(path)))
     return Volume(name, path, created, labels, options, anonymous=anonymous)
