@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def box(rpod: Rpod, image: str) -> Iterator[str]:
     """The name of a running container."""
-    rpod.ok("run", "-d", "--name", "box", "-e", "GIVEN=run", "-w", "/tmp", "--hostname", "inside", image, "sleep", "300")
+    rpod.ok(
+        "run", "-d", "--name", "box", "-e", "GIVEN=run", "-w", "/tmp", "--hostname", "inside", image, "sleep", "300"
+    )
     return "box"
 
 
