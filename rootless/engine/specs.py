@@ -142,7 +142,10 @@ def _system_mounts(options: ContainerOptions, record: ContainerRecord, spec: Spe
     if spec.namespaces.get("network") == "":
         mounts.append(Mount("/sys", "sysfs", "sysfs", [*closed, *([] if options.privileged else ["ro"])]))
         flags = [*closed, *([] if options.privileged else ["ro"])]
-        mounts.append(Mount("/sys/fs/cgroup", "cgroup2", "cgroup2", flags))
+        if spec.namespaces.get("cgroup") == "":
+            mounts.append(Mount("/sys/fs/cgroup", "cgroup2", "cgroup2", flags))
+        else:  # as with sysfs: the host's, or another container's, can only be shown
+            mounts.append(Mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", ["rbind", *flags]))
     else:
         mounts.append(Mount("/sys", "bind", "/sys", ["rbind", "ro", *closed]))
     if spec.namespaces.get("ipc") == "":
