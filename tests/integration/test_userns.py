@@ -41,7 +41,7 @@ def test_keep_id(rpod: Rpod, image: str, tmp_path: Path) -> None:
 
 def test_keep_id_as_another_number(rpod: Rpod, image: str, tmp_path: Path) -> None:
     script = "id -u; id -g; touch /data/made; stat -c %u:%g /data/made"
-    words = ("--userns", "keep-id:uid=1000,gid=2000", "-v", f"{tmp_path}:/data")
+    words = ("--userns", "keep-id:uid=1000,gid=2000", "--network", "none", "-v", f"{tmp_path}:/data")
     assert rpod.ok("run", "--rm", *words, image, "sh", "-c", script).split() == ["1000", "2000", "1000:2000"]
     assert (tmp_path / "made").stat().st_uid == UID
 
