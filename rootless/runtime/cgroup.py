@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MOUNT = "/sys/fs/cgroup"
 _SCOPE_WAIT_S = 5.0
+# At logout and shutdown, between SIGTERM and SIGKILL. systemd's own 90 s would hold up every reboot, for a program
+# that is process 1 of its namespace ignores SIGTERM unless it handles it. As long as `rpod stop` waits by default.
+_SCOPE_STOP_S = 10
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _CONTROLLER_OF = {
     "memory": "memory",
@@ -239,14 +242,16 @@ def _systemd_scope(ident: str, parent: str) -> str:
         raise LimitError("busctl is not installed, so systemd cannot be asked for a scope", "install systemd")
     if parent and not parent.endswith(".slice"):
         raise LimitError(f"--cgroup-parent {parent}: systemd wants the name of a slice", "--cgroup-parent NAME.slice")
-    name = f"rpod-{ident}.scope"
+    # A name for each start: systemd learns late that the last one's scope is empty, and a restart would meet it.
+    name = f"rpod-{ident}-{os.getpid()}.scope"
     properties = [
         *("Description", "s", f"rpod container {ident[:12]}"),
         *("PIDs", "au", "1", str(os.getpid())),
         *("Delegate", "b", "true"),
         *("CollectMode", "s", "inactive-or-failed"),
+        *("TimeoutStopUSec", "t", str(_SCOPE_STOP_S * 1_000_000)),
     ]
-    count = 4
+    count = 5
     if parent:
         properties += ["Slice", "s", parent]
         count += 1
