@@ -1,0 +1,216 @@
+"""A Debian machine with systemd, in qemu: made once, booted in a minute, lost without regret.
+
+Nothing here needs root. ``mmdebstrap`` and ``mke2fs`` work in user namespaces, qemu emulates the
+processor (or uses /dev/kvm where the user may open it), and the machine is reached over ssh through a
+port of the loopback interface. The image is kept under a hash of its recipe, so a changed recipe makes
+a new one; each test run works on a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+USER = "dora"
+HOST = "10.0.2.2"  # what the machine calls this one (qemu's user network)
+PACKAGES = (
+    "busybox-static dbus dbus-user-session fuse-overlayfs iproute2 libpam-systemd linux-image-cloud-amd64 "
+    "openssh-server procps python3 python3-venv slirp4netns systemd systemd-sysv udev uidmap"
+).split()
+PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "newuidmap", "unshare", "ssh", "ssh-keygen")
+_SIZE = "3G"
+_SETUP = f"""
+set -e
+useradd --create-home --shell /bin/bash {USER}
+grep -q ^{USER}: /etc/subuid || usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}
+mkdir -p /var/lib/systemd/linger /etc/systemd/network /home/{USER}/.ssh /root/.ssh
+touch /var/lib/systemd/linger/{USER}
+echo machine > /etc/hostname
+echo '/dev/vda / ext4 defaults 0 1' > /etc/fstab
+echo 'nameserver 10.0.2.3' > /etc/resolv.conf
+printf '[Match]\\nName=e*\\n[Network]\\nAddress=10.0.2.15/24\\nGateway=10.0.2.2\\n' > /etc/systemd/network/all.network
+printf 'UseDNS no\\nUsePAM yes\\nMaxStartups 50\\n' > /etc/ssh/sshd_config.d/test.conf
+systemctl enable systemd-networkd
+systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer systemd-networkd-wait-online \
+    e2scrub_all.timer e2scrub_reap systemd-timesyncd fstrim.timer getty@tty1
+echo "$KEY" | tee /root/.ssh/authorized_keys > /home/{USER}/.ssh/authorized_keys
+python3 -m venv /home/{USER}/venv
+chown -R {USER}: /home/{USER}
+"""
+
+
+class MachineError(Exception):
+    """The machine could not be made or reached."""
+
+
+def missing() -> list[str]:
+    """The programs that are not installed here and that a machine needs."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+
+
+def cache() -> Path:
+    """Where images are kept: RPOD_TEST_CACHE, else ~/.cache/rpod-tests."""
+    chosen = os.environ.get("RPOD_TEST_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "rpod-tests"
+
+
+def _call(argv: list[str], timeout_s: float) -> None:
+    env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "SOURCE_DATE_EPOCH": "1700000000"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, env=env, check=False)
+    if done.returncode:
+        raise MachineError(f"{argv[0]} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def build() -> Path:
+    """The directory of the finished image: ``disk``, ``vmlinuz``, ``initrd``, ``key``."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes().split(b"\nclass Machine:")[0]).hexdigest()[:16]
+    home = cache() / f"machine-{recipe}"
+    if (home / "disk").exists():
+        return home
+    work = home.with_name(f"{home.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    _call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(work / "key")], 60)
+    key = (work / "key.pub").read_text().strip()
+    setup = f'KEY={shlex.quote(key)} chroot "$1" sh -c {shlex.quote(_SETUP)}'
+    _call(
+        [
+            *("mmdebstrap", "--mode=unshare", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+            f"--customize-hook={setup}",
+            *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
+            *("bookworm", str(work / "root.tar")),
+        ],
+        1800,
+    )
+    _call(["unshare", "--map-root-user", "--map-auto", "sh", "-euc", _PACK, "sh", str(work), _SIZE], 600)
+    os.rename(work, home)
+    return home
+
+
+# Runs in a user namespace where the owners of the files exist. The device nodes come from devtmpfs.
+_PACK = """
+mkdir "$1/tree"
+tar -xf "$1/root.tar" -C "$1/tree" --exclude='./dev/*'
+cp "$1"/tree/boot/vmlinuz-* "$1/vmlinuz"
+cp "$1"/tree/boot/initrd.img-* "$1/initrd"
+mke2fs -q -t ext4 -d "$1/tree" "$1/disk" "$2"
+rm -rf "$1/tree" "$1/root.tar"
+"""
+
+
+class Machine:
+    """One machine on a copy of the image's disk, in ``work``; a context manager that ends it."""
+
+    def __init__(self, work: Path) -> None:
+        self._image = build()
+        self._work = work
+        self._qemu: subprocess.Popen[bytes] | None = None
+        self._port = _free_port()
+        self._disk = work / "disk"
+        self.console = work / "console.log"
+        _call(["cp", "--sparse=always", "--reflink=auto", str(self._image / "disk"), str(self._disk)], 300)
+
+    def __enter__(self) -> Machine:
+        self.boot()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._disk.unlink()
+
+    def boot(self, timeout_s: float = 300) -> None:
+        """Switch it on and wait until ssh answers."""
+        argv = [
+            *("nice", "-n", "5", "qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-smp", "2", "-m", "2048", "-display", "none", "-monitor", "none", "-no-reboot"),
+            *("-serial", f"file:{self.console}"),
+            *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
+            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self._port}-:22", "-device", "virtio-net-pci,netdev=net"),
+            *(
+                "-device",
+                "virtio-rng-pci",
+                "-kernel",
+                str(self._image / "vmlinuz"),
+                "-initrd",
+                str(self._image / "initrd"),
+            ),
+            *("-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"),
+        ]
+        self._qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait_for_ssh(timeout_s)
+
+    def wait_for_ssh(self, timeout_s: float = 300) -> None:
+        """Wait until the user can log in."""
+        deadline = time.monotonic() + timeout_s
+        while self.run("true", timeout_s=60).returncode:
+            if self._qemu is None or self._qemu.poll() is not None or time.monotonic() > deadline:
+                said = self.console.read_bytes()[-3000:].decode("utf-8", "replace") if self.console.exists() else ""
+                raise MachineError(f"the machine does not answer: {said}")
+            time.sleep(1)
+
+    def ssh(self, user: str = USER) -> list[str]:
+        """The beginning of a command line that logs in."""
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=20")
+        flags = [word for option in options for word in ("-o", option)]
+        return ["ssh", "-F", "none", "-i", str(self._image / "key"), "-p", str(self._port), *flags, f"{user}@127.0.0.1"]
+
+    def run(self, command: str, *, user: str = USER, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a shell command in a login session of its own, as a user at a terminal would."""
+        argv = [*self.ssh(user), f"PATH=~/venv/bin:$PATH; {command}"]
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+
+    def ok(self, command: str, *, user: str = USER, timeout_s: float = 300) -> str:
+        """What a command printed that must succeed, without the last line end."""
+        done = self.run(command, user=user, timeout_s=timeout_s)
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}[{done.returncode}]"
+        return done.stdout.rstrip("\n")
+
+    def fails(self, command: str, code: int) -> str:
+        """Standard error of a command that must end with ``code``."""
+        done = self.run(command)
+        assert done.returncode == code, f"$ {command}\n{done.stdout}{done.stderr}[{done.returncode}]"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stderr.rstrip("\n")
+
+    def copy_in(self, source: Path, target: str) -> None:
+        """Copy a directory's files into a new directory of the user's home."""
+        with subprocess.Popen(["tar", "-C", str(source), "-c", "."], stdout=subprocess.PIPE) as tar:
+            done = subprocess.run(
+                [*self.ssh(), f"mkdir -p {target} && tar -C {target} -x"], stdin=tar.stdout, timeout=300, check=False
+            )
+        if done.returncode or tar.returncode:
+            raise MachineError(f"{source} could not be copied in")
+
+    def reboot(self, timeout_s: float = 200) -> None:
+        """Restart in good order: systemd stops everything first. qemu ends at the reset and is started anew."""
+        self.run("systemctl reboot", user="root")
+        assert self._qemu is not None
+        self._qemu.wait(timeout_s)
+        self.boot()
+
+    def lose_power(self) -> None:
+        """Switch it off at once and on again: what was not written to the disk is gone."""
+        self.kill()
+        self.boot()
+
+    def kill(self) -> None:
+        """Switch it off."""
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._qemu.wait()
+            self._qemu = None
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])

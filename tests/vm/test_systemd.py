@@ -1,0 +1,186 @@
+"""rpod on a Debian with systemd: scopes, limits, ssh sessions, a reboot and a power cut.
+
+Minutes long, so only with ``RPOD_TEST_VM=1``. The commands are typed into ssh sessions: each is a login
+of its own, in a scope of its own that belongs to root.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import machine
+import pytest
+from machine import Machine
+from support import busybox
+from support.registry import PlainRegistry
+from support.shell import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
+HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.environ.get("RPOD_TEST_VM") != "1", reason="takes minutes: set RPOD_TEST_VM=1"),
+]
+
+
+def _wheels(folder: Path) -> Path:
+    """rpod's wheel, and those that it needs, for the machine's Python 3.11."""
+    base = [sys.executable, "-m"]
+    subprocess.run([*base, "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True)
+    wheel = next(folder.glob("rpod-*.whl"))
+    platforms = [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28", "linux")]
+    download = ["pip", "download", "-q", "--only-binary=:all:", "--python-version=3.11", *platforms]
+    subprocess.run([*base, *download, "-d", str(folder), str(wheel)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The machine, with rpod installed for its user and ``busybox`` pulled."""
+    if lacking := machine.missing():
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+    folder = tmp_path_factory.mktemp("vm")
+    with PlainRegistry(folder / "registry") as registry, Machine(folder) as running:
+        registry.push(busybox.write_layout(folder / "busybox"), "busybox:latest")
+        running.copy_in(_wheels(folder / "wheels"), "wheels")
+        running.ok("pip install -q --no-index --find-links ~/wheels rpod")
+        image = f"{machine.HOST}:{registry.port}/busybox"
+        running.ok(f"rpod pull -q --tls-verify=false {image} && rpod tag {image} localhost/busybox")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def tidy(vm: Machine) -> Iterator[None]:
+    """After each test no container, and no scope of one."""
+    yield
+    vm.run("rpod rm -f -t 0 $(rpod ps -aq)")
+    wait_for(lambda: not vm.run(f"ls -d {APPS}/rpod-*").stdout, 20, "the end of the scopes")
+    assert vm.ok("systemctl --user --failed --no-legend") == ""
+
+
+def test_doctor_is_content_and_names_the_controllers_that_debian_does_not_delegate(vm: Machine) -> None:
+    report = vm.ok("rpod doctor")
+    assert "systemd; not delegated: cpuset, io" in report
+    assert "user@1000.service" in report
+    for fine in ("overlay", "fuse-overlayfs", "slirp4netns", "D-Bus session", "runtime directory", "lingering"):
+        assert f"\nok       {fine}:" in report
+
+
+def test_hello(vm: Machine) -> None:
+    report = vm.ok("rpod run --rm hello")
+    assert "Hello from rpod!" in report
+    assert "the kernel's driver" in report
+
+
+def test_a_container_lives_in_a_delegated_scope_of_its_own(vm: Machine) -> None:
+    ident = vm.ok("rpod run -d --name box busybox sleep 1000")
+    group = vm.ok("cat /proc/$(rpod inspect --format '{{.State.Pid}}' box)/cgroup").removeprefix("0::")
+    scope, leaf = os.path.split(group)
+    assert scope.startswith(f"{APPS.removeprefix('/sys/fs/cgroup')}/rpod-{ident}-")
+    assert leaf == "container"
+    assert "rpod-monitor" in vm.ok(f"ps -o args= -p $(head -1 /sys/fs/cgroup{scope}/monitor/cgroup.procs)")
+    assert vm.ok(f"cat /sys/fs/cgroup{group}/pids.max") == "2048"
+    shown = vm.ok(f"systemctl --user show -p Delegate -p TimeoutStopUSec {os.path.basename(scope)}")
+    assert shown.splitlines() == ["TimeoutStopUSec=10s", "Delegate=yes"]
+
+
+def test_the_memory_limit_kills_and_is_told(vm: Machine) -> None:
+    vm.fails(f"rpod run --name hog --memory 64m busybox {HOG}", 137)
+    assert vm.ok("rpod inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' hog") == "true 137"
+
+
+def test_the_swap_limit_counts_the_swap_alone(vm: Machine) -> None:
+    shown = vm.ok("rpod run --rm --memory 64m --memory-swap 100m busybox cat /sys/fs/cgroup/memory.swap.max")
+    assert shown == str(36 << 20)
+
+
+def test_the_pids_limit_stops_a_fork_loop(vm: Machine) -> None:
+    loop = "for i in $(seq 40); do sleep 20 & done; exec sleep 20"
+    vm.ok(f"rpod run -d --name forks --pids-limit 20 busybox sh -c '{loop}'")
+    group = vm.ok("cut -d: -f3 /proc/$(rpod inspect --format '{{.State.Pid}}' forks)/cgroup")
+    events = f"/sys/fs/cgroup{group}/pids.events"
+    wait_for(lambda: vm.ok(f"cat {events}") != "max 0", 30, "a refused fork")
+    assert vm.ok(f"cat /sys/fs/cgroup{group}/pids.peak") == "20"
+
+
+def test_half_a_processor_is_half_a_processor(vm: Machine) -> None:
+    spin = 'timeout 5 sh -c "while :; do :; done"; grep usage_usec /sys/fs/cgroup/cpu.stat'
+    usage_us = int(vm.ok(f"rpod run --rm --cpus 0.5 busybox sh -c '{spin}'").split()[-1])
+    assert 1_250_000 < usage_us < 3_750_000
+
+
+def test_a_controller_that_is_not_delegated_is_named(vm: Machine) -> None:
+    said = vm.fails("rpod run --rm --cpuset-cpus 0 busybox true", 125)
+    assert "--cpuset-cpus needs the cgroup controller 'cpuset'" in said
+    assert "Delegate=" in said
+    assert vm.ok("rpod ps -aq") == ""
+
+
+@pytest.mark.parametrize("around", ["", "systemd-run --user --scope -q", "env -u XDG_RUNTIME_DIR"])
+def test_exec_is_under_the_containers_limits_from_wherever_it_comes(vm: Machine, around: str) -> None:
+    vm.ok("rpod run -d --name box --memory 64m busybox sleep 1000")
+    assert vm.ok(f"{around} rpod exec box cat /proc/self/cgroup /sys/fs/cgroup/memory.max") == f"0::/\n{64 << 20}"
+    vm.fails(f"{around} rpod exec box {HOG}", 137)
+
+
+def test_without_a_runtime_directory_limits_work_as_well(vm: Machine) -> None:
+    bare = "env -u XDG_RUNTIME_DIR -u DBUS_SESSION_BUS_ADDRESS"
+    assert vm.ok(f"{bare} rpod run --rm --memory 32m busybox cat /sys/fs/cgroup/memory.max") == str(32 << 20)
+
+
+def test_a_server_outlives_the_session_that_started_it(vm: Machine) -> None:
+    vm.ok("rpod run -d --name web -p 8080:80 busybox sh -c 'echo ready; exec httpd -f -p 80 -h /var/www'")
+    fetch = "python3 -c 'import urllib.request as u; "
+    assert "hello from a container" in vm.ok(fetch + 'print(u.urlopen("http://127.0.0.1:8080/").read())\'')
+    assert vm.ok("rpod logs web") == "ready"
+    assert "0.0.0.0:8080->80/tcp" in vm.ok("rpod ps")
+    vm.ok(
+        "rpod stop -t 1 web && rpod start web && rpod restart -t 0 web && rpod restart -t 0 web && rpod rm -f -t 0 web"
+    )
+    assert vm.ok("rpod ps -aq") == ""
+
+
+def test_the_parent_is_a_slice(vm: Machine) -> None:
+    vm.ok("rpod run -d --name box --cgroup-parent rpodtest.slice busybox sleep 1000")
+    assert "/rpodtest.slice/rpod-" in vm.ok("cat /proc/$(rpod inspect --format '{{.State.Pid}}' box)/cgroup")
+    vm.ok("rpod exec box true && rpod rm -f -t 0 box")
+    assert "--cgroup-parent /foo" in vm.fails("rpod run --rm --cgroup-parent /foo busybox true", 125)
+
+
+def test_a_killed_monitor_takes_the_container_along(vm: Machine) -> None:
+    ident = vm.ok("rpod run -d --name box busybox sleep 1000")
+    vm.ok(f"kill -9 $(pgrep -f '_bin/rpod-monitor.*[-]-exit-file.*{ident}')")
+    assert vm.ok("rpod ps -a --format '{{.Names}} {{.State}}'") == "box exited"
+    assert vm.run(f"ls -d {APPS}/rpod-{ident}*").stdout == ""
+    vm.ok("rpod start box && rpod exec box true")
+
+
+def _comes_back(vm: Machine) -> None:
+    assert vm.ok("rpod ps -a --format '{{.Names}} {{.State}} {{.ExitCode}}'") == "box exited 255"
+    assert vm.ok("rpod start box && sleep 2 && rpod exec box cat /data/log") == "up\nup"
+
+
+def test_after_a_reboot_a_container_is_exited_and_starts_again(vm: Machine) -> None:
+    vm.ok("rpod run -d --name box -v box:/data busybox sh -c 'echo up >> /data/log; exec sleep 1000'; sync")
+    began = time.monotonic()
+    vm.reboot()
+    assert time.monotonic() - began < 240
+    _comes_back(vm)
+    vm.ok("rpod rm -f -t 0 -v box")
+
+
+def test_after_a_power_cut_what_was_reported_is_there(vm: Machine) -> None:
+    vm.ok("rpod run -d --name box -v box2:/data busybox sh -c 'echo up >> /data/log; sync; exec sleep 1000'; sleep 3")
+    vm.lose_power()
+    _comes_back(vm)
