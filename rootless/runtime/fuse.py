@@ -27,30 +27,28 @@ class FuseMount:
         self.tree = tree
 
 
-def mount(plan: drivers.RootPlan, init_pid: int) -> FuseMount:
-    """Mount ``plan`` in the user namespace of ``init_pid``. The caller must be a child subreaper."""
+def mount(plan: drivers.RootPlan, user_namespace: int) -> FuseMount:
+    """Mount ``plan`` in a user namespace (a descriptor). The caller must be a child subreaper."""
     ours, theirs = messages.pair()
     child = os.fork()
     if child == 0:
         ours.close()
-        _mount_and_send(plan, init_pid, theirs)
+        _mount_and_send(plan, user_namespace, theirs)
         os._exit(0)
     theirs.close()
     try:
         message = ours.receive()
     finally:
-        ours.close()
-        os.waitpid(child, 0)
+        ours.close()  # the child ends by itself; the monitor reaps it
     pid = message.values.get("pid")
     if not isinstance(pid, int):
         raise LaunchError("the process that mounts the root file system was killed")
     return FuseMount(pid, message.fd)
 
 
-def _mount_and_send(plan: drivers.RootPlan, init_pid: int, channel: messages.Channel) -> None:
+def _mount_and_send(plan: drivers.RootPlan, user_namespace: int, channel: messages.Channel) -> None:
     try:
-        namespace = os.open(f"/proc/{init_pid}/ns/user", os.O_RDONLY)
-        syscalls.setns(namespace, syscalls.CLONE_NEWUSER)
+        syscalls.setns(user_namespace, syscalls.CLONE_NEWUSER)
         syscalls.unshare(syscalls.CLONE_NEWNS)
         userns.become_root()
         device = os.stat(plan.merged).st_dev

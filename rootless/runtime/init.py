@@ -45,14 +45,13 @@ class Program:
 def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
     """Set the container up and exec its program; never returns."""
     try:
-        mapped = channel.receive()
-        if mapped.kind != "mapped":
+        if channel.receive().kind != "mapped":
             os._exit(1)
         if plan.maps is None:
             # In a joined user namespace others live already: none may trace us, or open what we are (exe, mem, fd).
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         userns.become_root()
-        _set_up(plan, channel, streams, mapped.fd)
+        _set_up(plan, channel, streams)
         channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
@@ -62,7 +61,7 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
     os._exit(1)
 
 
-def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, tree: int) -> None:
+def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
     spec = plan.spec
     os.setsid()
     syscalls.new_session_keyring()
@@ -71,7 +70,7 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     if plan.network is not None:
         plan.network.driver.configure_inside()
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-    root = _mount_root(plan, tree)
+    root = _mount_root(plan, channel)
     _fill_volumes(plan, root)
     for mount in spec.mounts:
         mounts.perform(mount, root)
@@ -95,8 +94,8 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
 
 
-def _mount_root(plan: LaunchPlan, tree: int) -> mounts.Root:
-    """Mount the image's layers, or put the launcher's mount of them (``tree``) in its place."""
+def _mount_root(plan: LaunchPlan, channel: messages.Channel) -> mounts.Root:
+    """Mount the image's layers, or put the launcher's mount of them in its place."""
     merged = plan.root.merged
     if plan.root.driver == drivers.OVERLAY:
         try:
@@ -106,7 +105,10 @@ def _mount_root(plan: LaunchPlan, tree: int) -> mounts.Root:
                 f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
             ) from error
     else:
-        mounts.place(tree, os.open(merged, os.O_PATH | os.O_DIRECTORY))
+        mounted = channel.receive()
+        if mounted.kind != "root":
+            os._exit(1)
+        mounts.place(mounted.fd, os.open(merged, os.O_PATH | os.O_DIRECTORY))
     return mounts.Root.at(merged)
 
 

@@ -160,7 +160,15 @@ class _Launcher:
         if plan.maps is not None:
             userns.write_maps(self.init_pid, plan.maps)
         network = self._start_network()
-        channel.send("mapped", fd=self._mount_fuse() if plan.root.driver == drivers.FUSE else -1)
+        if network is not None and self._init_closes_itself():
+            # The helper finds the namespaces through init's /proc entries.
+            network.finish()
+            network = None
+        user_namespace = self._open_user_namespace() if plan.root.driver == drivers.FUSE else -1
+        channel.send("mapped")
+        if user_namespace >= 0:
+            channel.send("root", fd=self._mount_fuse(user_namespace))
+            os.close(user_namespace)
         # While init sets up, whatever needs no more than its pid.
         listener = self._listen()
         self._write_record()
@@ -172,6 +180,11 @@ class _Launcher:
         self._await_exec(channel)
         self._report({"pid": self.init_pid})
         self._become_monitor(listener)
+
+    def _init_closes_itself(self) -> bool:
+        """Whether init is about to close its /proc entries to us: it changes its id, or forbids tracing."""
+        maps = self.plan.maps
+        return maps is None or userns.Extent(0, os.geteuid(), 1) not in maps.uids
 
     def _leave_the_caller(self) -> None:
         os.setsid()
@@ -271,12 +284,15 @@ class _Launcher:
         self.undo.append(started.stop)
         return started
 
-    def _mount_fuse(self) -> int:
-        """Mount the root with fuse-overlayfs; returns the detached mount, which init puts in its place.
+    def _open_user_namespace(self) -> int:
+        """The container's user namespace; opened before init changes its id and closes its /proc entries."""
+        path = self.plan.spec.namespaces.get("user", "")
+        pid = self.plan.joins.get("user", self.init_pid)
+        return os.open(path or f"/proc/{pid}/ns/user", os.O_RDONLY)
 
-        Init has not changed its id yet: the namespaces of a process that did are closed to us.
-        """
-        mounted = fuse.mount(self.plan.root, self.init_pid)
+    def _mount_fuse(self, user_namespace: int) -> int:
+        """Mount the root with fuse-overlayfs; returns the detached mount, which init puts in its place."""
+        mounted = fuse.mount(self.plan.root, user_namespace)
         self.helpers.append(mounted.pid)
         self.undo.append(lambda: _kill_and_reap(mounted.pid))
         return mounted.tree

@@ -3,8 +3,8 @@
 ==============  =========  ==================================================================
 from            kind       meaning
 ==============  =========  ==================================================================
-launcher        mapped     the id maps are written and the cgroup is joined: set up; carries the
-                           root's detached mount where fuse-overlayfs serves it
+launcher        mapped     the id maps are written: set up
+launcher        root       carries the root's detached mount, where fuse-overlayfs serves it
 init            tty        carries the master of the container's pseudo-terminal (a descriptor)
 init            ready      everything is set up; only exec is left
 launcher        go         the network is ready: exec
