@@ -44,10 +44,6 @@ _OPTION_OF = {
     "cpuset_cpus": "--cpuset-cpus",
     "pids": "--pids-limit",
 }
-HINT_DELEGATE = (
-    "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' "
-    "| sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload, then log in anew"
-)
 
 
 def unified() -> bool:
@@ -176,8 +172,20 @@ def _refuse_limits(resources: Resources, optional: frozenset[str], available: li
         if controller not in available and name not in optional:
             raise LimitError(
                 f"{_OPTION_OF[name]} needs the cgroup controller {controller!r}, which is not delegated to this user",
-                HINT_DELEGATE,
+                _delegation_hint(),
             )
+
+
+def _delegation_hint() -> str:
+    """What `rpod doctor` says. A new login alone is not enough: a lingering user's systemd keeps what it was given."""
+    if not os.path.isdir("/run/systemd/system"):
+        return "rpod doctor"
+    folder = "/etc/systemd/system/user@.service.d"
+    return (
+        f"sudo mkdir -p {folder} && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee "
+        f"{folder}/rpod-delegate.conf && sudo systemctl daemon-reload && "
+        f"sudo systemctl restart user@{os.geteuid()}.service"
+    )
 
 
 def _delegated_parent(resources: Resources, optional: frozenset[str], parent: str) -> str:
@@ -211,7 +219,7 @@ def _enable(base: str, wanted: set[str]) -> None:
                 f"the cgroup {base} holds processes, so the kernel lets it limit no children",
                 "start rpod under: systemd-run --user --scope -p Delegate=yes",
             ) from error
-        raise LimitError(f"cgroup controllers cannot be enabled: {os_reason(error)}", HINT_DELEGATE) from error
+        raise LimitError(f"cgroup controllers cannot be enabled: {os_reason(error)}", _delegation_hint()) from error
 
 
 def _set_limit(path: str, name: str, resources: Resources) -> None:
