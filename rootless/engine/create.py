@@ -169,8 +169,7 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
         record.userns = f"ns:{arguments['target']}"
     else:
         ranges = userns.read_ranges()
-        taken = [c.record.uid_map for c in store.all()] if mode == "auto" else []
-        maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges, taken)
+        maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
         if maps is not None:
             record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
             record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]

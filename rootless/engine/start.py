@@ -185,7 +185,7 @@ def _empty_volumes(record: ContainerRecord) -> list[str]:
     """Volumes that are still empty are filled from the image at their first use."""
     found = []
     for mount in record.mounts:
-        if mount["type"] == "volume" and mount["copy"]:
+        if mount["type"] == "volume" and mount.get("copy", True):
             try:
                 empty = not os.listdir(str(mount["source"]))
             except OSError as error:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 
-from rootless.errors import LaunchError, UsageError
+from rootless.errors import LaunchError, UnsupportedError, UsageError
 from rootless.kernel.userns import HINT_RANGES, MAX_ID, Extent, IdMap, Ranges, default_map
 
 _MAX_EXTENTS = 340
-_AUTO_SIZE = 4096
 
 
 def parse_mode(text: str) -> tuple[str, dict[str, str]]:
@@ -23,9 +22,14 @@ def parse_mode(text: str) -> tuple[str, dict[str, str]]:
         mode = "host"
     if mode in ("container", "ns"):
         return mode, {"target": rest}
-    known = {"host": (), "nomap": (), "keep-id": ("uid", "gid", "size"), "auto": ("size", "uidmapping", "gidmapping")}
+    if mode in ("nomap", "auto"):
+        raise UnsupportedError(
+            f"--userns {mode} is not there yet: a container without your own id could not reach your image store",
+            "--userns keep-id, or --uidmap",
+        )
+    known = {"host": (), "keep-id": ("uid", "gid", "size")}
     if mode not in known:
-        raise UsageError(f"--userns {text}: unknown mode", "host, keep-id, nomap, auto or container:NAME")
+        raise UsageError(f"--userns {text}: unknown mode", "host, keep-id[:uid=N,gid=N] or container:NAME")
     options: dict[str, str] = {}
     for item in filter(None, rest.split(",")):
         key, equals, value = item.partition("=")
@@ -84,43 +88,6 @@ def _keep_id_map(options: dict[str, str], ranges: Ranges) -> IdMap:
     return IdMap(keep_id(os.geteuid(), uid, ranges.uids, size), keep_id(os.getegid(), gid, ranges.gids, size))
 
 
-def _nomap(ranges: Ranges) -> IdMap:
-    if not ranges.uids or not ranges.gids:
-        raise LaunchError("--userns nomap needs subordinate ids, and this user has none", HINT_RANGES)
-    return IdMap(_flatten(ranges.uids), _flatten(ranges.gids))
-
-
-def _auto(options: dict[str, str], ranges: Ranges, taken: list[list[list[int]]]) -> IdMap:
-    """A stretch of subordinate ids that no other container has (``taken``: their uid maps)."""
-    size = parse_id(options.get("size", str(_AUTO_SIZE)), "auto size")
-    uids, gids = _flatten(ranges.uids), _flatten(ranges.gids)
-    used = {outside for extents in taken for _, outside, _ in extents}
-    first = 0
-    while first + size <= min(_total(uids), _total(gids)):
-        stretch = _slice(uids, first, size, 0)
-        if not any(e.outside <= start < e.outside + e.size for e in stretch for start in used):
-            return IdMap(
-                _extra(stretch, options.get("uidmapping", ""), ranges, uids=True),
-                _extra(_slice(gids, first, size, 0), options.get("gidmapping", ""), ranges, uids=False),
-            )
-        first += size
-    raise LaunchError(
-        f"no {size} subordinate ids are free for --userns auto ({_total(uids)} in all)",
-        "rpod rm the containers that hold some, give size=N, or ask for more: " + HINT_RANGES,
-    )
-
-
-def _extra(extents: list[Extent], mapping: str, ranges: Ranges, *, uids: bool) -> list[Extent]:
-    """The extents with one ``CONTAINER:HOST:SIZE`` of the user's laid over them."""
-    if not mapping:
-        return extents
-    over = explicit([mapping], ranges, uids=uids)
-    kept = [e for e in extents if all(e.inside + e.size <= o.inside or o.inside + o.size <= e.inside for o in over)]
-    if len(kept) != len(extents):
-        raise UsageError(f"auto mapping {mapping} overlaps the ids that are given out anyway")
-    return kept + over
-
-
 def explicit(mappings: list[str], ranges: Ranges, *, uids: bool) -> list[Extent]:
     """``--uidmap CONTAINER:FROM:SIZE``: FROM counts in the default map (0 = the user), ``@FROM`` on the host."""
     option = "--uidmap" if uids else "--gidmap"
@@ -166,20 +133,24 @@ def check(extents: list[Extent], option: str) -> list[Extent]:
     return extents
 
 
-def choose(
-    mode: str, uidmap: list[str], gidmap: list[str], ranges: Ranges, taken: list[list[list[int]]]
-) -> IdMap | None:
+def choose(mode: str, uidmap: list[str], gidmap: list[str], ranges: Ranges) -> IdMap | None:
     """The map of a new container's user namespace; None stands for the default map, made anew at each start."""
     name, options = parse_mode(mode)
     if uidmap or gidmap:
         if name != "host":
             raise UsageError(f"--uidmap and --gidmap do not go together with --userns {mode}")
         uids = explicit(uidmap or gidmap, ranges, uids=True)
-        return IdMap(uids, explicit(gidmap or uidmap, ranges, uids=False))
-    if name == "keep-id":
-        return _keep_id_map(options, ranges)
-    if name == "nomap":
-        return _nomap(ranges)
-    if name == "auto":
-        return _auto(options, ranges, taken)
-    return None
+        maps = IdMap(uids, explicit(gidmap or uidmap, ranges, uids=False))
+        _demand_own_ids(maps)
+        return maps
+    return _keep_id_map(options, ranges) if name == "keep-id" else None
+
+
+def _demand_own_ids(maps: IdMap) -> None:
+    """The container must have the user's own id somewhere: the store belongs to it and is closed to all others."""
+    for extents, own, option in ((maps.uids, os.geteuid(), "--uidmap"), (maps.gids, os.getegid(), "--gidmap")):
+        if not any(extent.outside <= own < extent.outside + extent.size for extent in extents):
+            raise UnsupportedError(
+                f"{option} without your own id ({own}) is not there yet: the container could not reach your store",
+                f"{option} N:0:1 shows it as N",
+            )

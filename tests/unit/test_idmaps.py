@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rootless.errors import LaunchError, UsageError
+from rootless.errors import LaunchError, UnsupportedError, UsageError
 from rootless.kernel.userns import Extent, Ranges
 from rootless.runtime import idmaps
 from rootless.storage.drivers import shift_triples
@@ -19,8 +19,8 @@ def show(extents: list[Extent]) -> list[str]:
 
 
 def test_host_is_the_default_map() -> None:
-    assert idmaps.choose("host", [], [], RANGES, []) is None
-    assert idmaps.choose("", [], [], RANGES, []) is None
+    assert idmaps.choose("host", [], [], RANGES) is None
+    assert idmaps.choose("", [], [], RANGES) is None
 
 
 def test_keep_id_puts_the_user_in_the_middle() -> None:
@@ -45,33 +45,16 @@ def test_keep_id_needs_enough_ids() -> None:
         idmaps.keep_id(1001, 70000, RANGES.gids, None)
 
 
-def test_nomap_hides_the_user() -> None:
-    maps = idmaps.choose("nomap", [], [], RANGES, [])
-    assert maps is not None
-    assert show(maps.uids) == ["0:100000:1000", "1000:300000:64536"]
-    with pytest.raises(LaunchError, match="needs subordinate ids"):
-        idmaps.choose("nomap", [], [], Ranges([], []), [])
-
-
-def test_auto_gives_stretches_that_nobody_has() -> None:
-    ranges = Ranges([(100000, 100)], [(100000, 100)])
-    taken: list[list[list[int]]] = []
-    for expected in ("0:100000:40", "0:100040:40"):
-        maps = idmaps.choose("auto:size=40", [], [], ranges, taken)
-        assert maps is not None
-        assert show(maps.uids) == [expected]
-        taken.append([[e.inside, e.outside, e.size] for e in maps.uids])
-    with pytest.raises(LaunchError, match="no 40 subordinate ids are free"):
-        idmaps.choose("auto:size=40", [], [], ranges, taken)
+OWN = f"0:@{os.geteuid()}:1"
 
 
 def test_uidmap_counts_in_the_default_map() -> None:
-    maps = idmaps.choose("", ["0:1:10", "10:0:1"], [], RANGES, [])
+    maps = idmaps.choose("", ["0:1:10", "10:0:1"], [], RANGES)
     assert maps is not None
     assert show(maps.uids) == ["0:100000:10", f"10:{os.geteuid()}:1"]
-    direct = idmaps.choose("", ["0:@100005:3"], [], RANGES, [])
+    direct = idmaps.choose("", ["1:@100005:3", OWN], ["1:1:1", "0:0:1"], RANGES)
     assert direct is not None
-    assert show(direct.uids) == ["0:100005:3"]
+    assert show(direct.uids) == ["1:100005:3", f"0:{os.geteuid()}:1"]
 
 
 @pytest.mark.parametrize(
@@ -79,20 +62,26 @@ def test_uidmap_counts_in_the_default_map() -> None:
 )
 def test_a_mapping_that_makes_no_sense_is_refused(mapping: str) -> None:
     with pytest.raises(UsageError):
-        idmaps.choose("", [mapping], [], RANGES, [])
+        idmaps.choose("", [mapping], [], RANGES)
 
 
 def test_overlaps_are_refused_before_the_kernel_does() -> None:
     with pytest.raises(UsageError, match="overlap"):
-        idmaps.choose("", ["0:1:10", "5:50:10"], [], RANGES, [])
+        idmaps.choose("", ["0:1:10", "5:50:10"], [], RANGES)
     with pytest.raises(UsageError, match="overlap"):
-        idmaps.choose("", ["0:1:10", "20:5:10"], [], RANGES, [])
+        idmaps.choose("", ["0:1:10", "20:5:10"], [], RANGES)
 
 
-@pytest.mark.parametrize("mode", ["keepid", "keep-id:uid", "keep-id:uid=x", "auto:colour=1", "host:size=3"])
+def test_a_map_without_the_own_id_is_refused_by_name() -> None:
+    for mode, mapping in (("nomap", []), ("auto", []), ("auto:size=5", []), ("", ["0:1:10"])):
+        with pytest.raises(UnsupportedError, match="not there yet"):
+            idmaps.choose(mode, mapping, [], RANGES)
+
+
+@pytest.mark.parametrize("mode", ["keepid", "keep-id:uid", "keep-id:uid=x", "host:size=3"])
 def test_an_unknown_mode_or_option_is_refused(mode: str) -> None:
     with pytest.raises(UsageError):
-        idmaps.choose(mode, [], [], RANGES, [])
+        idmaps.choose(mode, [], [], RANGES)
 
 
 def test_the_shift_between_two_maps() -> None:

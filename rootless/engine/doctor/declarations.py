@@ -292,7 +292,7 @@ CHECKS = (
         "fuse-overlayfs",
         "fuse-overlayfs",
         "it is mounted in a user namespace",
-        "it stacks layers where the kernel's overlay does not, and serves --userns keep-id and auto",
+        "it stacks layers where the kernel's overlay does not, and serves --userns keep-id",
         ("fuse-missing", "fuse-device-missing", "fuse-device-closed", "fuse-refused", "data-unusable"),
         storage.fuse_overlayfs,
         one_of="a root file system driver",
