@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 USER = "dora"
+UID = 1000
 HOST = "10.0.2.2"  # what the machine calls this one (qemu's user network)
 PACKAGES = (
     "busybox-static dbus dbus-user-session fuse-overlayfs iproute2 libpam-systemd linux-image-cloud-amd64 "
@@ -27,7 +28,7 @@ PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "newuidmap", "unshare"
 _SIZE = "3G"
 _SETUP = f"""
 set -e
-useradd --create-home --shell /bin/bash {USER}
+useradd --uid {UID} --create-home --shell /bin/bash {USER}
 grep -q ^{USER}: /etc/subuid || usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {USER}
 mkdir -p /var/lib/systemd/linger /etc/systemd/network /home/{USER}/.ssh /root/.ssh
 touch /var/lib/systemd/linger/{USER}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice"
+APPS = f"/sys/fs/cgroup/user.slice/user-{machine.UID}.slice/user@{machine.UID}.service/app.slice"
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
 
 pytestmark = [
@@ -72,7 +72,7 @@ def tidy(vm: Machine) -> Iterator[None]:
 def test_doctor_is_content_and_names_the_controllers_that_debian_does_not_delegate(vm: Machine) -> None:
     report = vm.ok("rpod doctor")
     assert "systemd; not delegated: cpuset, io" in report
-    assert "user@1000.service" in report
+    assert f"user@{machine.UID}.service" in report
     for fine in ("overlay", "fuse-overlayfs", "slirp4netns", "D-Bus session", "runtime directory", "lingering"):
         assert f"\nok       {fine}:" in report
 
@@ -106,7 +106,7 @@ def test_the_swap_limit_counts_the_swap_alone(vm: Machine) -> None:
 
 
 def test_the_pids_limit_stops_a_fork_loop(vm: Machine) -> None:
-    loop = "for i in $(seq 40); do sleep 20 & done; exec sleep 20"
+    loop = "(for i in $(seq 40); do sleep 100 & done) & exec sleep 100"  # the shell that may not fork ends
     vm.ok(f"rpod run -d --name forks --pids-limit 20 busybox sh -c '{loop}'")
     group = vm.ok("cut -d: -f3 /proc/$(rpod inspect --format '{{.State.Pid}}' forks)/cgroup")
     events = f"/sys/fs/cgroup{group}/pids.events"
@@ -164,6 +164,16 @@ def test_a_killed_monitor_takes_the_container_along(vm: Machine) -> None:
     assert vm.ok("rpod ps -a --format '{{.Names}} {{.State}}'") == "box exited"
     assert vm.run(f"ls -d {APPS}/rpod-{ident}*").stdout == ""
     vm.ok("rpod start box && rpod exec box true")
+
+
+def test_the_doctors_script_gives_the_missing_controllers(vm: Machine) -> None:
+    script = vm.ok("rpod doctor --script")
+    delegate = next(line for line in script.splitlines() if "Delegate=" in line)
+    hint = vm.fails("rpod run --rm --cpuset-cpus 0 busybox true", 125)
+    assert f"systemctl restart user@{machine.UID}.service" in hint
+    vm.ok(delegate, user="root")
+    shown = vm.ok("rpod run --rm --cpuset-cpus 1 busybox cat /sys/fs/cgroup/cpuset.cpus.effective")
+    assert shown == "1"
 
 
 def _comes_back(vm: Machine) -> None:
