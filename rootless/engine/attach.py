@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import client
 from rootless.errors import StateError
-from rootless.state.containers import Container, not_running
+from rootless.state.container import Container, not_running
 
 
 def attach(container: Container, *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool) -> int:

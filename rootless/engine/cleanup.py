@@ -7,7 +7,11 @@ import time
 from rootless.engine import reconcile, remove
 from rootless.errors import NotFoundError, RpodError
 from rootless.kernel import files
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.container import Container
 
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 60.0

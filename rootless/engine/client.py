@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 
 class Monitor(Peer):

@@ -21,7 +21,7 @@ from rootless.errors import NotFoundError, RpodError, StorageError, UsageError, 
 from rootless.kernel import fastjson, syscalls, userns
 from rootless.runtime import users
 from rootless.runtime.mounts import Root
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Containers
 from rootless.storage.extract import Extractor, Rules
 from rootless.storage.pack import Packer
 from rootless.storage.staging import Staging
@@ -30,6 +30,8 @@ from rootless.storage.tarstream import TarStream
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rootless.state.container import Container
 
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY

@@ -14,7 +14,7 @@ from rootless.network import driver as networks
 from rootless.network import names
 from rootless.network import ports as port_rules
 from rootless.runtime import idmaps
-from rootless.state.containers import Container, Containers, NewContainer, new_id
+from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
 from rootless.storage import drivers
 from rootless.storage.images import ImageStore
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.options import ContainerOptions
     from rootless.spec import Spec
+    from rootless.state.container import Container
     from rootless.storage.images import Image
 
 _LOG_DRIVERS = ("k8s-file", "json-file", "none")

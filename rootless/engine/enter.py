@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 
 def inside(container: Container, work: Callable[[int], object]) -> object:

@@ -9,7 +9,7 @@ from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_
 from rootless.errors import StateError, UsageError
 from rootless.kernel import process, spawn
 from rootless.runtime import cgroup, join, security, terminal
-from rootless.state.containers import Container, not_running
+from rootless.state.container import Container, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

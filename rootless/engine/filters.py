@@ -9,7 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.state.containers import Container, Containers, State
+    from rootless.state.container import Container, State
+    from rootless.state.containers import Containers
 
 _STATES = frozenset(("created", "initialized", "running", "paused", "exited", "stopped", "removing"))
 _LATER = frozenset(("pod", "health", "restart-policy", "ctr-depends"))

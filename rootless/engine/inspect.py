@@ -8,7 +8,7 @@ from rootless.kernel import times
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.spec import Spec
-    from rootless.state.containers import Container, State
+    from rootless.state.container import Container, State
     from rootless.state.record import ContainerRecord
 
 _NEVER = "0001-01-01T00:00:00Z"

@@ -11,7 +11,7 @@ from rootless.kernel import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _POLL_S = 0.1

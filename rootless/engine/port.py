@@ -7,7 +7,7 @@ from rootless.network.ports import PortMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 
 def mappings(container: Container) -> list[PortMapping]:

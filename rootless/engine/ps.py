@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rootless.engine import filters as rules
 from rootless.engine import port, reconcile
-from rootless.state.containers import Container, Containers, State
+from rootless.state.containers import Containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.network.ports import PortMapping
+    from rootless.state.container import Container, State
 
 _S = 1_000_000_000
 

@@ -8,13 +8,14 @@ from rootless import paths
 from rootless.errors import NotFoundError
 from rootless.kernel import files, process, userns
 from rootless.runtime import cgroup
-from rootless.state.containers import Container, Containers, State
+from rootless.state.containers import Containers
 from rootless.storage.staging import Staging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rootless.state.container import Container, State
     from rootless.state.record import RunRecord
 
 

@@ -8,9 +8,13 @@ from rootless import log, paths
 from rootless.engine import reconcile, stop
 from rootless.errors import StateError, StorageError
 from rootless.kernel import files, userns
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Containers
 from rootless.state.record import ContainerRecord
 from rootless.storage.volumes import VolumeStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.container import Container
 
 
 def remove(container: Container, *, force: bool, volumes: bool, timeout_s: int | None) -> None:

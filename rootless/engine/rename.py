@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.container import Container
 
 
 def rename(container: Container, name: str) -> None:

@@ -16,12 +16,13 @@ from rootless.network.ports import PortMapping
 from rootless.runtime import launch
 from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
-from rootless.state.containers import Container, Containers
+from rootless.state.containers import Containers
 from rootless.storage import drivers
 from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.state.container import Container
     from rootless.state.record import ContainerRecord, RunRecord
 
 _CLEANUP = "from rootless.__main__ import main; main()"

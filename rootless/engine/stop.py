@@ -12,7 +12,7 @@ from rootless.engine import client, values
 from rootless.errors import LaunchError, RpodError, StateError, os_reason
 from rootless.kernel import files, process
 from rootless.runtime import cgroup
-from rootless.state.containers import Container, not_running
+from rootless.state.container import Container, not_running
 
 _SIGKILL = 9
 _END_WAIT_S = 10.0

@@ -8,7 +8,7 @@ import time
 from rootless.engine import start
 from rootless.errors import UsageError
 from rootless.kernel import files, userns
-from rootless.state.containers import Container, not_running
+from rootless.state.container import Container, not_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rootless.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 _CONDITIONS = frozenset(("created", "initialized", "running", "paused", "exited", "stopped", "removing"))
 

@@ -1,9 +1,7 @@
-"""Containers on the disk: records, names, locks, and the truth about what runs.
+"""All containers of a user: how they are made, found, named and forgotten.
 
-A container is a directory ``containers/ID`` under the data directory; its name is a
-symbolic link in ``names/``, which the kernel keeps unique. It runs exactly while somebody
-holds ``alive.lock`` in its runtime directory: first the command that creates it, then its
-launcher, then its monitor.
+A container is a directory ``containers/ID`` under the data directory; its name is a symbolic
+link in ``names/``, which the kernel keeps unique.
 """
 
 from __future__ import annotations
@@ -11,13 +9,15 @@ from __future__ import annotations
 import os
 
 from rootless import log, paths
-from rootless.errors import ConflictError, NotFoundError, StateError, StorageError, UsageError, os_reason
-from rootless.kernel import fastjson, files, process
-from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
+from rootless.errors import ConflictError, NotFoundError, StorageError, UsageError, os_reason
+from rootless.kernel import files
+from rootless.state.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rootless.state.record import ContainerRecord
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _HEX = frozenset("0123456789abcdef")
@@ -36,195 +36,6 @@ def check_name(name: str) -> str:
 def new_id() -> str:
     """A container id: 64 random hexadecimal digits."""
     return os.urandom(32).hex()
-
-
-class Container:
-    """One container: its record, its directories and its current state."""
-
-    __slots__ = ("_record", "directory", "id", "run_directory")
-
-    def __init__(self, ident: str, data_dir: str, run_dir: str, record: ContainerRecord | None = None) -> None:
-        self.id = ident
-        self.directory = f"{data_dir}/containers/{ident}"
-        self.run_directory = f"{run_dir}/containers/{ident}"
-        self._record = record
-
-    @property
-    def record(self) -> ContainerRecord:
-        """The record, read once. Raises NotFoundError if it is gone, StorageError if damaged."""
-        if self._record is None:
-            self._record = self._read_record()
-        return self._record
-
-    def _read_record(self) -> ContainerRecord:
-        path = f"{self.directory}/container.json"
-        try:
-            record = ContainerRecord.from_json(files.read_json(path), path)
-        except FileNotFoundError:
-            raise NotFoundError(f"no such container: {self.id[:12]}") from None
-        except (OSError, fastjson.JSONError, StorageError) as error:
-            raise StorageError(
-                f"the record of container {self.id[:12]} is damaged: {error}", f"rpod rm -f {self.id[:12]}"
-            ) from error
-        assert isinstance(record, ContainerRecord)
-        if record.schema > SCHEMA:
-            raise StorageError(f"container {self.id[:12]} was made by a newer rpod", "update rpod")
-        return record
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.record.name
-
-    @property
-    def log_path(self) -> str:
-        """Its log."""
-        return f"{self.directory}/ctr.log"
-
-    @property
-    def attach_path(self) -> str:
-        """The monitor's socket."""
-        return f"{self.run_directory}/attach"
-
-    @property
-    def alive_path(self) -> str:
-        """The lock that is held as long as it runs."""
-        return f"{self.run_directory}/alive.lock"
-
-    def save(self, *, sync: bool) -> None:
-        """Write the record."""
-        try:
-            files.write_json(f"{self.directory}/container.json", self.record.to_json(), sync=sync)
-        except OSError as error:
-            raise StorageError(
-                f"the record of {self.name} cannot be written: {os_reason(error)}", "rpod system df"
-            ) from error
-
-    def is_alive(self) -> bool:
-        """Whether its monitor (or launcher) lives."""
-        return files.Lock.is_held(self.alive_path) or self.lost_lock()
-
-    def lost_lock(self) -> bool:
-        """Whether it runs although nobody can ask its lock: a logout deleted the runtime directory under it."""
-        if os.path.exists(self.alive_path):
-            return False
-        run = self.run_record()
-        if run is None or not run.monitor_ticks or run.monitor_pid == os.getpid():
-            return False  # a monitor that has become `rpod cleanup` is no monitor any more
-        return run.boot_id == paths.boot_id() and process.start_ticks(run.monitor_pid) == run.monitor_ticks
-
-    def run_record(self) -> RunRecord | None:
-        """What the last start left, None before the first."""
-        record = self._optional("state.json", RunRecord)
-        assert record is None or isinstance(record, RunRecord)
-        return record
-
-    def save_run(self, record: RunRecord) -> None:
-        """Write what this start is. It need not outlive a power cut: after that it runs no more."""
-        files.write_json(f"{self.directory}/state.json", record.to_json(), sync=False)
-
-    def forget_run(self) -> None:
-        """Forget a start that did not come about."""
-        files.remove_tree(f"{self.directory}/state.json")
-
-    def exit_record(self) -> ExitRecord | None:
-        """What the last end left, None while it runs and before the first end."""
-        record = self._optional("exit.json", ExitRecord)
-        assert record is None or isinstance(record, ExitRecord)
-        return record
-
-    def save_exit(self, record: ExitRecord) -> None:
-        """Record an end that no monitor could record. On a full disk that waits: it is found out anew each time."""
-        try:
-            files.write_json(f"{self.directory}/exit.json", record.to_json(), sync=False)
-        except OSError as error:
-            log.debug(f"the end of {self.name} cannot be recorded: {os_reason(error)}")
-
-    def _optional(self, name: str, kind: type[Record]) -> Record | None:
-        """A small record; None where it is missing, or torn by a power cut: it is only true until then."""
-        path = f"{self.directory}/{name}"
-        try:
-            return kind.from_json(files.read_json(path), path)
-        except (FileNotFoundError, fastjson.JSONError, StorageError):
-            return None
-        except OSError as error:
-            raise StorageError(f"container {self.id[:12]}: {os_reason(error)}") from error
-
-    def lock(self) -> files.Lock:
-        """The short lock of one verb on this container."""
-        os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
-        lock = files.Lock.acquire(f"{self.run_directory}/lock")
-        assert lock is not None
-        return lock
-
-    def state(self) -> State:
-        """What it is doing now."""
-        return State.of(self)
-
-    def init_pidfd(self) -> int:
-        """A pidfd of the program's init, which cannot mean another process. StateError if it does not run."""
-        run = self.run_record()
-        if run is None or run.boot_id != paths.boot_id():
-            raise not_running(self)
-        fd = process.open_pidfd(run.pid, run.start_ticks)
-        if fd < 0:
-            raise not_running(self)
-        return fd
-
-
-def not_running(container: Container) -> StateError:
-    """The error of a verb that needs a running container."""
-    status = container.state().status
-    return StateError(f"container {container.name} is not running (it is {status})", f"rpod start {container.name}")
-
-
-class State:
-    """A moment of a container's life: ``status`` as Podman names it, and the records behind it."""
-
-    __slots__ = ("exit", "run", "status")
-
-    def __init__(self, status: str, run: RunRecord | None, exit_: ExitRecord | None) -> None:
-        self.status = status
-        self.run = run
-        self.exit = exit_
-
-    @classmethod
-    def of(cls, container: Container) -> State:
-        """Look: created, initialized, running, paused, exited."""
-        alive = container.is_alive()
-        run, end = container.run_record(), container.exit_record()
-        if alive:
-            if run is None or run.pid == 0:
-                return cls("initialized" if end is None else "exited", run, end)
-            return cls("paused" if cls._frozen(run) else "running", run, None)
-        if run is None or (run.pid == 0 and end is None):
-            return cls("created", run, None)
-        return cls("exited", run, end or cls._lost(run))
-
-    @staticmethod
-    def _frozen(run: RunRecord) -> bool:
-        if not run.cgroup:
-            return False
-        try:
-            return b"frozen 1" in files.read_file(f"{run.cgroup}/cgroup.events")
-        except OSError:
-            return False
-
-    @staticmethod
-    def _lost(run: RunRecord) -> ExitRecord:
-        """An end that nobody saw: the monitor was killed (its death kills the program), or the power went."""
-        code = 137 if run.boot_id == paths.boot_id() else 255
-        return ExitRecord(code=code, signal=9 if code == 137 else 0, finished_ns=run.started_ns)
-
-    @property
-    def running(self) -> bool:
-        """Whether the program lives, also frozen."""
-        return self.status in ("running", "paused")
-
-    @property
-    def exit_code(self) -> int:
-        """The last exit code, 0 before the first end."""
-        return self.exit.code if self.exit else 0
 
 
 class Containers:

@@ -8,7 +8,7 @@ from rootless.errors import RpodError, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 _RUNNING = ("running", "paused")
 # `rm` of Podman: 1 for a container that is not there, 2 for one that runs.

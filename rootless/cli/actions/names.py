@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.state.containers import Container
+    from rootless.state.container import Container
 
 
 def one(name: str) -> Container:
