@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionstart() -> None:
     """rpod is for ordinary users, and so are its tests."""
+    # Started by nohup, SIGHUP is ignored, and a shell that a test starts could not trap it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if os.geteuid() == 0:
         pytest.exit("run the tests as an ordinary user: contrib/check, or tests/testbed --user NAME pytest …", 2)
 

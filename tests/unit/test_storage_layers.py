@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
 import shutil
@@ -358,9 +357,13 @@ def test_a_directory_without_a_record_is_replaced(store: LayerStore) -> None:
     assert names(store.path(digest(data))) == ["a"]
 
 
+def children() -> set[str]:
+    return set(Path("/proc/thread-self/children").read_text().split())
+
+
 def test_the_unpackers_process_ends_with_it(store: LayerStore) -> None:
+    before = children()
     with Unpacker(store) as unpacker:
         unpacker.begin("sha256:" + 64 * "a", "sha256:" + 64 * "a", "", "", "").abort()
-    with pytest.raises(ChildProcessError) as caught:
-        os.waitpid(-1, os.WNOHANG)
-    assert caught.value.errno == errno.ECHILD
+        assert children() > before
+    assert children() == before
