@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
-import platform
 import subprocess
 import tarfile
 from pathlib import Path
 
+from support import layout
+
 BUSYBOX = "/bin/busybox"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PASSWD = (
     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nuser:x:1000:1000::/home/user:/bin/sh\n"
 )
@@ -48,36 +45,6 @@ def layer() -> bytes:
 
 
 def write_layout(directory: Path, config: dict[str, object] | None = None, tag: str = "latest") -> str:
-    """Write an image layout and return its name for skopeo (``oci:DIRECTORY:TAG``).
-
-    ``config`` is laid over the image's own ``config`` object (Cmd, Env, User, Volumes …).
-    """
-    blobs = directory / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-
-    def blob(data: bytes, media_type: str) -> dict[str, object]:
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
-
-    tree = layer()
-    image = {
-        "created": "2024-01-01T00:00:00Z",
-        "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin", "ORIGIN=image"], "Cmd": ["sh"], **(config or {})},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tree).hexdigest()}"]},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "busybox"}],
-    }
-    prefix = "application/vnd.oci.image"
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{prefix}.manifest.v1+json",
-        "config": blob(json.dumps(image).encode(), f"{prefix}.config.v1+json"),
-        "layers": [blob(gzip.compress(tree, 6, mtime=0), f"{prefix}.layer.v1.tar+gzip")],
-    }
-    entry = blob(json.dumps(manifest).encode(), f"{prefix}.manifest.v1+json")
-    entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
-    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return f"oci:{directory}:{tag}"
+    """Write busybox's image layout and return its name for skopeo; ``config`` is laid over its config object."""
+    own = {"Env": ["PATH=/bin", "ORIGIN=image"], "Cmd": ["sh"], **(config or {})}
+    return layout.write(directory, [layer()], own, tag)
