@@ -178,7 +178,7 @@ def test_the_doctors_script_gives_the_missing_controllers(vm: Machine) -> None:
 
 def _comes_back(vm: Machine) -> None:
     assert vm.ok("rpod ps -a --format '{{.Names}} {{.State}} {{.ExitCode}}'") == "box exited 255"
-    assert vm.ok("rpod start box && sleep 2 && rpod exec box cat /data/log") == "up\nup"
+    assert vm.ok("rpod start box > /dev/null && sleep 2 && rpod exec box cat /data/log") == "up\nup"
 
 
 def test_after_a_reboot_a_container_is_exited_and_starts_again(vm: Machine) -> None:
