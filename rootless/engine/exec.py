@@ -31,7 +31,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
     plan.user = options.user or container.record.user
     plan.groups = [] if options.user else container.record.groups
     plan.cgroup = state.run.cgroup
-    plan.limited = bool(cgroup.wanted_limits(plan.spec.resources))
+    plan.limited = bool(set(cgroup.wanted_limits(plan.spec.resources)) - start.default_limits(plan.spec))
     plan.preserve_fds = options.preserve_fds
     plan.die_with_caller = not options.detach
     streams = _streams(options)

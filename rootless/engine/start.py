@@ -111,12 +111,15 @@ def _plan(container: Container) -> LaunchPlan:
     plan.copy_up = _empty_volumes(record)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.cgroup_parent, plan.cgroup_manager = record.cgroup_parent, settings.engine.cgroup_manager
-    plan.optional_limits = (
-        frozenset(("pids",)) if spec.resources.pids == settings.containers.pids_limit else frozenset()
-    )
+    plan.optional_limits = default_limits(spec)
     plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
     _write_names(container, record, plan)
     return plan
+
+
+def default_limits(spec: Spec) -> frozenset[str]:
+    """The limits of ``spec`` that are rpod's defaults: without their controller a container runs all the same."""
+    return frozenset(("pids",)) if spec.resources.pids == config.load().containers.pids_limit else frozenset()
 
 
 def root_plan(record: ContainerRecord, directory: str) -> drivers.RootPlan:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import LaunchError, RpodError, StorageError
-from rootless.kernel import spawn, syscalls, userns
+from rootless.errors import LaunchError, RpodError
+from rootless.kernel import process, spawn, syscalls, userns
 from rootless.runtime import messages
 from rootless.storage import drivers
 
 _AT_FDCWD = -100
+_SIGKILL = 9
 
 
 class FuseMount:
@@ -52,11 +53,26 @@ def _mount_and_send(plan: drivers.RootPlan, user_namespace: int, channel: messag
         syscalls.unshare(syscalls.CLONE_NEWNS)
         userns.become_root()
         device = os.stat(plan.merged).st_dev
-        null = os.open("/dev/null", os.O_RDWR)
-        pid = spawn.start(drivers.fuse_argv(plan), fds={0: null, 1: null, 2: null})
-        drivers.wait_for_mount(plan.merged, device, lambda: os.waitpid(pid, os.WNOHANG)[0] == 0)
+        pid = _start(drivers.fuse_argv(plan))
+        pidfd = os.pidfd_open(pid)
+        drivers.wait_for_mount(plan.merged, device, lambda: not process.wait_gone(pidfd, 0))
         channel.send("mounted", fd=syscalls.open_tree(_AT_FDCWD, plan.merged, syscalls.OPEN_TREE_CLONE), pid=pid)
-    except ChildProcessError:
-        channel.send_error(StorageError("fuse-overlayfs ended at once", "rpod doctor"), "")
     except (RpodError, OSError) as error:
         channel.send_error(error, "fuse-overlayfs cannot be started")
+
+
+def _start(argv: list[str]) -> int:
+    """Start the program as a child of the launcher, with whom it dies: nobody else would know of it."""
+    launcher = os.getppid()
+    pid = syscalls.clone(syscalls.CLONE_PARENT)
+    if pid:
+        return pid
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
+        if os.getppid() == launcher:
+            null = os.open("/dev/null", os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            os.execve(argv[0], argv, spawn.clean_environment())
+    finally:
+        os._exit(127)

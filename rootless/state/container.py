@@ -7,6 +7,7 @@ that creates it, then its launcher, then its monitor.
 from __future__ import annotations
 
 import os
+import time
 
 from rootless import log, paths
 from rootless.errors import NotFoundError, StateError, StorageError, os_reason
@@ -190,7 +191,8 @@ class State:
     def _lost(run: RunRecord) -> ExitRecord:
         """An end that nobody saw: the monitor was killed (its death kills the program), or the power went."""
         code = 137 if run.boot_id == paths.boot_id() else 255
-        return ExitRecord(code=code, signal=9 if code == 137 else 0, finished_ns=run.started_ns)
+        finished_ns = time.time_ns() if code == 137 else run.started_ns  # now it is seen; after a reboot nobody knows
+        return ExitRecord(code=code, signal=9 if code == 137 else 0, finished_ns=finished_ns)
 
     @property
     def running(self) -> bool:
