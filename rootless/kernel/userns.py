@@ -197,40 +197,58 @@ def become_root() -> None:
 
 
 def fork_inside(work: Callable[[], object], maps: IdMap | None = None, flags: int = syscalls.CLONE_NEWNS) -> int:
-    """Fork a child that calls ``work`` as root of a new user namespace (and of ``flags``).
+    """Fork a child that calls ``work`` as root of a new user namespace (and of ``flags``, all but pid).
 
     Returns its pid at once after the maps are written. The child exits with 0, or with 1
-    when ``work`` raised. Raises LaunchError when the namespace cannot be made.
+    when ``work`` raised. Raises LaunchError when the namespace cannot be made. This is the C
+    library's fork, not a raw clone: the caller may have threads that hold its locks.
     """
     maps = maps or default_map(read_ranges())
-    ready, go = os.pipe()
-    try:
-        pid = syscalls.clone(syscalls.CLONE_NEWUSER | flags)
-    except OSError as error:
-        os.close(ready)
-        os.close(go)
-        raise LaunchError(f"cannot make a user namespace: {os_reason(error)}", "rpod doctor") from error
+    said, say = os.pipe()
+    heard, go = os.pipe()
+    pid = os.fork()
     if pid == 0:
         code = 1
         try:
+            os.close(said)
             os.close(go)
-            if os.read(ready, 1) == b"1":
-                os.close(ready)
+            _unshare_and_say(syscalls.CLONE_NEWUSER | flags, say)
+            if os.read(heard, 1) == b"1":
+                os.close(heard)
                 become_root()
                 work()
                 code = 0
         finally:
             os._exit(code)
-    os.close(ready)
+    os.close(say)
+    os.close(heard)
     try:
+        answer = os.read(said, 256).decode()
+        if answer != "1":
+            raise LaunchError(f"cannot make a user namespace: {answer or 'the child was killed'}", "rpod doctor")
         write_maps(pid, maps)
         os.write(go, b"1")
     except BaseException:
         os.close(go)
+        go = -1
         os.waitpid(pid, 0)
         raise
-    os.close(go)
+    finally:
+        os.close(said)
+        if go >= 0:
+            os.close(go)
     return pid
+
+
+def _unshare_and_say(flags: int, say: int) -> None:
+    """Enter new namespaces and say "1", or the kernel's reason."""
+    try:
+        syscalls.unshare(flags)
+        os.write(say, b"1")
+    except OSError as error:
+        os.write(say, os_reason(error).encode())
+    finally:
+        os.close(say)
 
 
 def call_inside(work: Callable[[], object], maps: IdMap | None = None) -> object:
