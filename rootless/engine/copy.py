@@ -265,7 +265,7 @@ class _Reader:
             kind = b"d" if stat.S_ISDIR(info.st_mode) else b"f"
             _write(sink, kind + len(name).to_bytes(2, "big") + name)
         packer = Packer(lambda data: _write(sink, data), self._ids)
-        packer.add(parent, os.fsencode(base), name)
+        packer.add(parent, os.fsencode(base), name, link=not self._follow)
         packer.finish()
 
 

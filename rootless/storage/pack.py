@@ -59,9 +59,12 @@ class Packer:
         self._buffer = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
 
-    def add(self, parent_fd: int, name: bytes, archive_name: bytes) -> None:
-        """Add the entry ``name`` of a directory, with all below it, as ``archive_name``. Raises StorageError."""
-        self._add(parent_fd, name, archive_name, 0)
+    def add(self, parent_fd: int, name: bytes, archive_name: bytes, *, link: bool = True) -> None:
+        """Add the entry ``name`` of a directory, with all below it, as ``archive_name``. Raises StorageError.
+
+        With ``link`` false the entry itself must not be a symbolic link: its links were followed already.
+        """
+        self._add(parent_fd, name, archive_name, 0, link=link)
 
     def finish(self) -> None:
         """The end of the archive: two blocks of zeros."""
@@ -77,7 +80,7 @@ class Packer:
         self._write(bytes(self._buffer))
         self._buffer.clear()
 
-    def _add(self, parent_fd: int, name: bytes, where: bytes, depth: int) -> None:
+    def _add(self, parent_fd: int, name: bytes, where: bytes, depth: int, *, link: bool = True) -> None:
         if depth > _MAX_DEPTH:
             raise StorageError(f"{shown(where)} is nested deeper than {_MAX_DEPTH} directories")
         try:
@@ -87,6 +90,8 @@ class Packer:
             elif stat.S_ISDIR(info.st_mode):
                 self._directory(parent_fd, name, where, depth)
             elif stat.S_ISLNK(info.st_mode):
+                if not link:
+                    raise StorageError(f"{shown(where)} became a link while it was copied", "try again")
                 self._header(where, info, link=os.readlink(name, dir_fd=parent_fd))
             elif not stat.S_ISSOCK(info.st_mode):  # a socket is nothing without its program
                 self._header(where, info)
