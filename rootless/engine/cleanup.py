@@ -56,7 +56,7 @@ def _restart(container: Container) -> None:
     time.sleep(min(_FIRST_DELAY_S * 2**run.restarts, _LONGEST_DELAY_S))
     with container.lock():
         run = container.run_record()
-        alive = None if run is None or run.stopped_by_user else start.take_alive(container)
+        alive = None if run is None or run.stopped_by_user else container.take_alive()
         if run is None or alive is None:
             return
         try:

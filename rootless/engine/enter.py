@@ -45,7 +45,7 @@ def _running(container: Container, work: Callable[[int], object]) -> object:
 
 def _stopped(container: Container, work: Callable[[int], object]) -> object:
     """Mount the root in a user and mount namespace that lasts as long as the work; nobody may start it meanwhile."""
-    alive = start.take_alive(container)
+    alive = container.take_alive()
     if alive is None:
         raise StateError(f"container {container.name} is just being started", "try again")
     plan = start.root_plan(container.record, container.directory)

@@ -69,8 +69,10 @@ def living(store: Containers) -> Iterator[tuple[Container, State]]:
 
 def _finish(container: Container, state: State) -> None:
     """An end that nobody wrote down: of a program, or of a launcher before there was one."""
-    os.makedirs(container.run_directory, mode=0o700, exist_ok=True)
-    lock = files.Lock.acquire(container.alive_path, wait=False)
+    try:
+        lock = container.take_alive()
+    except NotFoundError:
+        return
     if lock is None:
         return  # somebody starts it right now
     with lock:

@@ -31,7 +31,7 @@ _SINGLE_ID_SAID = "single-id-said"
 
 def start(container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool) -> int:
     """Start a container that does not run; with ``attach`` stay with it and return its exit code."""
-    alive = take_alive(container)
+    alive = container.take_alive()
     if alive is None:
         if container.state().running and not attach:
             return 0  # as Podman: starting what runs is no error
@@ -46,14 +46,6 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
         detach_keys=detach_keys,
         sig_proxy=sig_proxy,
     )
-
-
-def take_alive(container: Container) -> files.Lock | None:
-    """The lock that says that the container is being started; None if it runs."""
-    if container.lost_lock():
-        return None
-    os.makedirs(container.run_directory, mode=0o700, exist_ok=True)
-    return files.Lock.acquire(container.alive_path, wait=False)
 
 
 def launch_container(

@@ -93,7 +93,7 @@ def _take_with_patience(container: Container) -> files.Lock | None:
     delay = 0.001
     while True:
         try:
-            lock = None if container.lost_lock() else files.Lock.acquire(container.alive_path, wait=False)
+            lock = None if container.lost_lock() else files.Lock.acquire(container.alive_path, wait=False, create=False)
         except FileNotFoundError:
             return files.Lock("", -1)  # removed meanwhile
         if lock is not None or time.monotonic() > deadline:
@@ -122,7 +122,7 @@ def restart(container: Container, timeout_s: int | None) -> None:
     from rootless.engine import start
 
     stop(container, timeout_s)
-    alive = start.take_alive(container)
+    alive = container.take_alive()
     if alive is None:
         raise StateError(f"container {container.name} was started by somebody else meanwhile")
     start.launch_container(container, alive)

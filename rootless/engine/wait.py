@@ -37,7 +37,7 @@ def _wait_for_end(container: Container) -> int:
         while container.lost_lock():
             time.sleep(0.05)
         try:
-            lock = files.Lock.acquire(container.alive_path, shared=True)
+            lock = files.Lock.acquire(container.alive_path, shared=True, create=False)
         except FileNotFoundError:
             return state.exit_code  # removed right after its end
         assert lock is not None

@@ -128,10 +128,11 @@ class Lock:
         self.fd = fd
 
     @classmethod
-    def acquire(cls, path: str, *, shared: bool = False, wait: bool = True) -> Lock | None:
-        """Take the lock at ``path`` (the file is made); None if it is held and ``wait`` is false."""
+    def acquire(cls, path: str, *, shared: bool = False, wait: bool = True, create: bool = True) -> Lock | None:
+        """Take the lock at ``path``; None if it is held and ``wait`` is false. The file is made if ``create``."""
         operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        make = os.O_CREAT if create else 0
+        fd = os.open(path, os.O_RDWR | make | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, operation)
         except BlockingIOError:

@@ -60,6 +60,10 @@ def make_terminal(root: Root) -> tuple[int, int]:
     fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
     number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"), "little")
     slave = root.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+    # The caller's terminal is still ours: a full-screen program finds its size before the client tells it.
+    rows, columns = window_size(0)
+    if rows and columns:
+        set_window_size(master, rows, columns)
     return master, slave
 
 

@@ -127,10 +127,25 @@ class Container:
         except OSError as error:
             raise StorageError(f"container {self.id[:12]}: {os_reason(error)}") from error
 
+    def take_alive(self) -> files.Lock | None:
+        """The lock that says that it is being started; None if it runs. NotFoundError if it was just removed."""
+        if self.lost_lock():
+            return None
+        return self._locked(self.alive_path, wait=False)
+
+    def _locked(self, path: str, *, wait: bool) -> files.Lock | None:
+        os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
+        lock = files.Lock.acquire(path, wait=wait)
+        if lock is not None and not os.path.exists(f"{self.directory}/container.json"):
+            # Somebody removed it just now: what was made here again must not stay.
+            files.remove_tree(self.run_directory)
+            lock.release()
+            raise NotFoundError(f"no such container: {self.id[:12]}", "rpod ps -a")
+        return lock
+
     def lock(self) -> files.Lock:
         """The short lock of one verb on this container."""
-        os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
-        lock = files.Lock.acquire(f"{self.run_directory}/lock")
+        lock = self._locked(f"{self.run_directory}/lock", wait=True)
         assert lock is not None
         return lock
 
