@@ -53,7 +53,6 @@ def start(
     *,
     fds: dict[int, int] | None = None,
     env: dict[str, str] | None = None,
-    new_group: bool = False,
 ) -> int:
     """Start ``argv`` (argv[0] a path) and return its pid.
 
@@ -67,14 +66,12 @@ def start(
     actions += [(os.POSIX_SPAWN_DUP2, source, number) for number, (_, source) in zip(high, mapped, strict=True)]
     actions += [(os.POSIX_SPAWN_DUP2, number, target) for number, (target, _) in zip(high, mapped, strict=True)]
     actions += [(os.POSIX_SPAWN_CLOSE, number) for number in high]
-    extra = {"setpgroup": 0} if new_group else {}
     return os.posix_spawn(
         argv[0],
         argv,
         clean_environment() if env is None else env,
         file_actions=actions,
         setsigdef=_SIGNALS_TO_DEFAULT,
-        **extra,  # type: ignore[arg-type]
     )
 
 
