@@ -211,35 +211,72 @@ class Process:
 class Resources:
     """``linux.resources`` of cgroup v2: bytes, microseconds, counts; None where no limit is set."""
 
-    __slots__ = ("cpu_period_us", "cpu_quota_us", "cpu_shares", "cpuset_cpus", "memory", "memory_swap", "pids")
+    __slots__ = (
+        "cpu_period_us",
+        "cpu_quota_us",
+        "cpu_shares",
+        "cpuset_cpus",
+        "cpuset_mems",
+        "io_device_weights",
+        "io_throttles",
+        "io_weight",
+        "memory",
+        "memory_reservation",
+        "memory_swap",
+        "pids",
+        "unified",
+    )
 
     def __init__(self) -> None:
         self.memory: int | None = None
         self.memory_swap: int | None = None  # memory plus swap; -1 = unlimited
+        self.memory_reservation: int | None = None
         self.cpu_quota_us: int | None = None
         self.cpu_period_us: int | None = None
         self.cpu_shares: int | None = None
         self.cpuset_cpus = ""
+        self.cpuset_mems = ""
         self.pids: int | None = None
+        self.io_weight: int | None = None  # 10 to 1000
+        self.io_device_weights: list[tuple[int, int, int]] = []  # (major, minor, weight)
+        self.io_throttles: list[tuple[str, int, int, int]] = []  # (rbps|riops|wbps|wiops, major, minor, rate)
+        self.unified: dict[str, str] = {}  # file of the cgroup -> value
 
     def to_json(self) -> dict[str, object]:
         """As in the specification, without what is not set."""
         groups: dict[str, dict[str, object]] = {
-            "memory": {"limit": self.memory, "swap": self.memory_swap},
+            "memory": {"limit": self.memory, "swap": self.memory_swap, "reservation": self.memory_reservation},
             "cpu": {
                 "quota": self.cpu_quota_us,
                 "period": self.cpu_period_us,
                 "shares": self.cpu_shares,
                 "cpus": self.cpuset_cpus or None,
+                "mems": self.cpuset_mems or None,
             },
             "pids": {"limit": self.pids},
         }
+        if self.io_weight is not None or self.io_device_weights or self.io_throttles:
+            groups["blockIO"] = self._io_to_json()
         result: dict[str, object] = {}
         for name, group in groups.items():
             present = {key: item for key, item in group.items() if item is not None}
             if present:
                 result[name] = present
+        if self.unified:
+            result["unified"] = self.unified
         return result
+
+    def _io_to_json(self) -> dict[str, object]:
+        group: dict[str, object] = {"weight": self.io_weight}
+        if self.io_device_weights:
+            group["weightDevice"] = [
+                {"major": major, "minor": minor, "weight": weight} for major, minor, weight in self.io_device_weights
+            ]
+        for key, name in _THROTTLES.items():
+            found = [{"major": a, "minor": b, "rate": rate} for k, a, b, rate in self.io_throttles if k == key]
+            if found:
+                group[name] = found
+        return group
 
     @classmethod
     def from_json(cls, value: object) -> Resources:
@@ -252,6 +289,7 @@ class Resources:
         for group, key, slot in (
             (memory, "limit", "memory"),
             (memory, "swap", "memory_swap"),
+            (memory, "reservation", "memory_reservation"),
             (cpu, "quota", "cpu_quota_us"),
             (cpu, "period", "cpu_period_us"),
             (cpu, "shares", "cpu_shares"),
@@ -260,7 +298,32 @@ class Resources:
             if group.get(key) is not None:
                 setattr(self, slot, _take(group, key, int, 0, where))
         self.cpuset_cpus = _take(cpu, "cpus", str, "", where)
+        self.cpuset_mems = _take(cpu, "mems", str, "", where)
+        self.unified = _string_map(value, "unified", where)
+        self._io_from_json(_take(value, "blockIO", dict, {}, where))
         return self
+
+    def _io_from_json(self, group: dict[str, object]) -> None:
+        where = "linux.resources.blockIO."
+        if group.get("weight") is not None:
+            self.io_weight = _take(group, "weight", int, 0, where)
+        for item in _take(group, "weightDevice", list, [], where):
+            at = f"{where}weightDevice[]."
+            major, minor, weight = (_take(item, key, int, 0, at) for key in ("major", "minor", "weight"))
+            self.io_device_weights.append((major, minor, weight))
+        for key, name in _THROTTLES.items():
+            for item in _take(group, name, list, [], where):
+                major, minor, rate = (_take(item, field, int, 0, f"{where}{name}[].") for field in _THROTTLE_FIELDS)
+                self.io_throttles.append((key, major, minor, rate))
+
+
+_THROTTLES = {
+    "rbps": "throttleReadBpsDevice",
+    "wbps": "throttleWriteBpsDevice",
+    "riops": "throttleReadIOPSDevice",
+    "wiops": "throttleWriteIOPSDevice",
+}
+_THROTTLE_FIELDS = ("major", "minor", "rate")
 
 
 class Spec:

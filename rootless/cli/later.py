@@ -44,13 +44,12 @@ _IMPOSSIBLE = {
     "--rdt-class": "an ordinary user cannot set it",
     "--device-cgroup-rule": "there is no device controller without root",
 }
-_OF_RUN = """arch attach authfile blkio-weight blkio-weight-device cert-dir cgroup-conf cgroups chrootdirs
-    conmon-pidfile cpu-period cpu-quota cpuset-mems creds device-read-bps device-read-iops
-    device-write-bps device-write-iops disable-content-trust env-merge group-entry health-cmd
+_OF_RUN = """arch attach authfile cert-dir chrootdirs
+    conmon-pidfile creds disable-content-trust env-merge group-entry health-cmd
     health-interval health-log-destination health-max-log-count health-max-log-size health-on-failure
     health-retries health-start-period health-startup-cmd health-startup-interval health-startup-retries
     health-startup-success health-startup-timeout health-timeout hosts-file hostuser image-volume
-    init-ctr init-path memory-reservation no-healthcheck no-hostname no-hosts oom-score-adj os passwd
+    init-ctr init-path no-healthcheck no-hostname no-hosts oom-score-adj os passwd
     passwd-entry personality pidfile preserve-fd read-only-tmpfs requires retry retry-delay rmi rootfs
     sdnotify seccomp-policy subgidname subuidname systemd timens tls-verify unsetenv unsetenv-all
     variant gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key

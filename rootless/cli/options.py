@@ -140,15 +140,50 @@ class Connection:
 
 
 class Limits:
-    """Limits of the kernel's control groups and of the process."""
+    """Limits of the kernel's control groups: ``create``, ``run`` and ``update``."""
 
-    cgroup_parent: Annotated[str, option("--cgroup-parent", metavar="CGROUP", text="The control group above.")] = ""
+    blkio_weight: Annotated[
+        str, option("--blkio-weight", metavar="WEIGHT", text="Share of the disks' time against others: 10 to 1000.")
+    ] = ""
+    blkio_weight_device: Annotated[
+        list[str], option("--blkio-weight-device", metavar="DEVICE:WEIGHT", text="The same for one disk.")
+    ] = []
+    cgroup_conf: Annotated[
+        list[str], option("--cgroup-conf", metavar="FILE=VALUE", text="A file of the cgroup: memory.high=1073741824.")
+    ] = []
+    cpu_period: Annotated[int, option("--cpu-period", metavar="US", text="Period of --cpu-quota (100000).")] = 0
+    cpu_quota: Annotated[int, option("--cpu-quota", metavar="US", text="CPU time in each period.")] = 0
     cpu_shares: Annotated[int, option("--cpu-shares", "-c", metavar="N", text="Weight against others (1024).")] = 0
     cpus: Annotated[str, option("--cpus", metavar="N", text="So many CPUs at most: 1.5.")] = ""
     cpuset_cpus: Annotated[str, option("--cpuset-cpus", metavar="LIST", text="Only these CPUs: 0-2,4.")] = ""
+    cpuset_mems: Annotated[str, option("--cpuset-mems", metavar="LIST", text="Only these memory nodes: 0,1.")] = ""
+    device_read_bps: Annotated[
+        list[str], option("--device-read-bps", metavar="DEVICE:RATE", text="Read so many bytes a second: /dev/sda:1mb.")
+    ] = []
+    device_read_iops: Annotated[
+        list[str], option("--device-read-iops", metavar="DEVICE:RATE", text="Read so many times a second.")
+    ] = []
+    device_write_bps: Annotated[
+        list[str], option("--device-write-bps", metavar="DEVICE:RATE", text="Write so many bytes a second.")
+    ] = []
+    device_write_iops: Annotated[
+        list[str], option("--device-write-iops", metavar="DEVICE:RATE", text="Write so many times a second.")
+    ] = []
     memory: Annotated[str, option("--memory", "-m", metavar="SIZE", text="Memory at most: 512m.")] = ""
+    memory_reservation: Annotated[
+        str, option("--memory-reservation", metavar="SIZE", text="Memory that is taken last when it runs short.")
+    ] = ""
     memory_swap: Annotated[str, option("--memory-swap", metavar="SIZE", text="Memory and swap; -1: no limit.")] = ""
     pids_limit: Annotated[str, option("--pids-limit", metavar="N", text="Processes at most; -1: no limit.")] = ""
+
+
+class Confines(Limits):
+    """Where the control group is, and the limits of each process."""
+
+    cgroup_parent: Annotated[str, option("--cgroup-parent", metavar="CGROUP", text="The control group above.")] = ""
+    cgroups: Annotated[
+        str, option("--cgroups", metavar="MODE", text="A control group: enabled, disabled, no-conmon or split.")
+    ] = "enabled"
     ulimit: Annotated[list[str], option("--ulimit", metavar="NAME=SOFT[:HARD]", text="A limit of the process.")] = []
 
 
@@ -170,7 +205,7 @@ class Keeping:
     rm: Annotated[bool, option("--rm", text="Remove the container when it has ended.")] = False
 
 
-class Creation(Keeping, Limits, Connection, Files, Isolation, Process, Identity):
+class Creation(Keeping, Confines, Connection, Files, Isolation, Process, Identity):
     """All options of create."""
 
     image: Annotated[str, argument("IMAGE")]

@@ -76,10 +76,19 @@ def _check(options: ContainerOptions) -> None:
         raise UsageError(f"--cidfile {options.cidfile} exists already", "remove it if it is an old one")
     if options.rm and values.restart_policy(options.restart)[0] != "no":
         raise UsageError("--rm and --restart exclude each other")
+    if options.cgroups != "enabled":
+        _check_cgroups(options)
     if options.replace and not options.name:
         raise UsageError("--replace needs --name")
     if options.pid.startswith("ns:") and options.userns == "":
         log.debug("joining a pid namespace by path needs the right over its user namespace")
+
+
+def _check_cgroups(options: ContainerOptions) -> None:
+    if options.cgroups not in ("disabled", "no-conmon", "split"):
+        raise UsageError(f"--cgroups {options.cgroups}: unknown mode", "enabled, disabled, no-conmon or split")
+    if options.cgroup_parent and options.cgroups in ("disabled", "split"):
+        raise UsageError(f"--cgroup-parent makes no sense with --cgroups {options.cgroups}")
 
 
 def _record(options: ContainerOptions, image: Image, store: Containers) -> ContainerRecord:
@@ -119,6 +128,7 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
         stop_timeout_s=settings.containers.stop_timeout if options.stop_timeout is None else options.stop_timeout,
         timeout_s=options.timeout,
         cgroup_parent=options.cgroup_parent,
+        cgroups=options.cgroups,
         cidfile=options.cidfile,
         cap_add=options.cap_add,
         cap_drop=options.cap_drop,

@@ -33,7 +33,33 @@ class Options:
         return names
 
 
-class ContainerOptions(Options):
+class ResourceOptions(Options):
+    """Limits of the cgroup, as ``create`` and ``update`` take them."""
+
+    blkio_weight: str = ""
+    blkio_weight_device: list[str] = []  # DEVICE:WEIGHT
+    cgroup_conf: list[str] = []  # FILE=VALUE of the cgroup
+    cpu_period: int = 0  # microseconds
+    cpu_quota: int = 0  # microseconds
+    cpu_shares: int = 0
+    cpus: str = ""
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    device_read_bps: list[str] = []  # DEVICE:RATE
+    device_read_iops: list[str] = []
+    device_write_bps: list[str] = []
+    device_write_iops: list[str] = []
+    memory: str = ""
+    memory_reservation: str = ""
+    memory_swap: str = ""
+    pids_limit: str = ""
+
+    def any_limit(self) -> bool:
+        """Whether any of these is given."""
+        return any(getattr(self, name) for name in ResourceOptions.__annotations__)
+
+
+class ContainerOptions(ResourceOptions):
     """The options of ``create``; ``run`` adds four."""
 
     image: str = ""
@@ -43,11 +69,9 @@ class ContainerOptions(Options):
     cap_add: list[str] = []
     cap_drop: list[str] = []
     cgroup_parent: str = ""
+    cgroups: str = "enabled"
     cgroupns: str = ""
     cidfile: str = ""
-    cpu_shares: int = 0
-    cpus: str = ""
-    cpuset_cpus: str = ""
     device: list[str] = []
     dns: list[str] = []
     dns_option: list[str] = []
@@ -68,13 +92,10 @@ class ContainerOptions(Options):
     label_file: list[str] = []
     log_driver: str = ""
     log_opt: list[str] = []
-    memory: str = ""
-    memory_swap: str = ""
     mount: list[str] = []
     name: str = ""
     network: list[str] = []
     pid: str = ""
-    pids_limit: str = ""
     platform: str = ""
     privileged: bool = False
     publish: list[str] = []

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord
     from rootless.storage.image_config import ImageConfig
 
-_CPU_PERIOD_US = 100000
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _NAMESPACED_SYSCTLS = {
     "network": ("net.",),
@@ -207,41 +206,11 @@ def _sysctls(options: ContainerOptions, spec: Spec) -> dict[str, str]:
 
 
 def _resources(options: ContainerOptions, spec: Spec, default_pids: int) -> None:
-    limits = spec.resources
-    if options.memory:
-        limits.memory = values.size(options.memory, "--memory")
-        if limits.memory < 1 << 19:
-            raise UsageError(f"--memory {options.memory}: no program fits; the least is 512k")
-    if options.memory_swap:
-        if limits.memory is None:
-            raise UsageError("--memory-swap needs --memory")
-        limits.memory_swap = -1 if options.memory_swap == "-1" else values.size(options.memory_swap, "--memory-swap")
-        if 0 <= limits.memory_swap < limits.memory:
-            raise UsageError("--memory-swap is memory plus swap: it cannot be less than --memory")
-    if options.cpus:
-        limits.cpu_quota_us = _cpu_quota(options.cpus)
-        limits.cpu_period_us = _CPU_PERIOD_US
-    if options.cpu_shares:
-        limits.cpu_shares = values.integer(str(options.cpu_shares), "--cpu-shares", low=2, high=262144)
-    limits.cpuset_cpus = _cpuset(options.cpuset_cpus)
-    pids = values.integer(options.pids_limit, "--pids-limit", low=-1) if options.pids_limit else default_pids
-    limits.pids = pids if pids > 0 else None
+    spec.resources.pids = default_pids if default_pids > 0 else None
+    if options.any_limit():
+        from rootless.engine import resources
 
-
-def _cpu_quota(text: str) -> int:
-    try:
-        cpus = float(text)
-    except ValueError:
-        cpus = -1.0
-    if not 0.01 <= cpus <= 8192:
-        raise UsageError(f"--cpus {text}: it is a number such as 1.5")
-    return int(cpus * _CPU_PERIOD_US)
-
-
-def _cpuset(text: str) -> str:
-    if text and not all(part.replace("-", "", 1).isdecimal() for part in text.split(",")):
-        raise UsageError(f"--cpuset-cpus {text}: it is a list such as 0-2,4")
-    return text
+        resources.apply(options, spec.resources)
 
 
 def _security(options: ContainerOptions, spec: Spec) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord, RunRecord
 
 _CLEANUP = "from rootless.__main__ import main; main()"
+# --cgroups; a scope of systemd's would hold the monitor, too, a child of the caller's cgroup does not.
+_CGROUP_MANAGERS = {"disabled": "none", "no-conmon": "cgroupfs", "split": "split"}
 _SINGLE_ID_SAID = "single-id-said"
 
 
@@ -102,7 +104,8 @@ def _plan(container: Container) -> LaunchPlan:
     plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
     plan.copy_up = _empty_volumes(record)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
-    plan.cgroup_parent, plan.cgroup_manager = record.cgroup_parent, settings.engine.cgroup_manager
+    plan.cgroup_parent = record.cgroup_parent
+    plan.cgroup_manager = _CGROUP_MANAGERS.get(record.cgroups) or settings.engine.cgroup_manager
     plan.optional_limits = default_limits(spec)
     plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
     _write_names(container, record, plan)

@@ -27,22 +27,38 @@ _SCOPE_WAIT_S = 5.0
 # At logout and shutdown, between SIGTERM and SIGKILL. systemd's own 90 s would hold up every reboot, for a program
 # that is process 1 of its namespace ignores SIGTERM unless it handles it. As long as `rpod stop` waits by default.
 _SCOPE_STOP_S = 10
+_SUPERVISOR = "supervisor"  # Podman's name for the leaf of the monitor
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _CONTROLLER_OF = {
     "memory": "memory",
     "memory_swap": "memory",
+    "memory_reservation": "memory",
     "cpu_quota_us": "cpu",
+    "cpu_period_us": "cpu",
     "cpu_shares": "cpu",
     "cpuset_cpus": "cpuset",
+    "cpuset_mems": "cpuset",
     "pids": "pids",
+    "io_weight": "io",
+    "io_device_weights": "io",
+    "io_throttles": "io",
 }
 _OPTION_OF = {
     "memory": "--memory",
     "memory_swap": "--memory-swap",
+    "memory_reservation": "--memory-reservation",
     "cpu_quota_us": "--cpus",
+    "cpu_period_us": "--cpu-period",
     "cpu_shares": "--cpu-shares",
     "cpuset_cpus": "--cpuset-cpus",
+    "cpuset_mems": "--cpuset-mems",
     "pids": "--pids-limit",
+    "io_weight": "--blkio-weight",
+    "io_device_weights": "--blkio-weight-device",
+    "rbps": "--device-read-bps",
+    "riops": "--device-read-iops",
+    "wbps": "--device-write-bps",
+    "wiops": "--device-write-iops",
 }
 
 
@@ -87,7 +103,7 @@ def _call_manager(busctl: str, *words: str) -> spawn.Result:
 
 
 def manager(wanted: str) -> str:
-    """Which manager serves: systemd, cgroupfs or none; ``wanted`` may be "auto"."""
+    """Which manager serves: systemd, cgroupfs, split or none; ``wanted`` may be "auto"."""
     if wanted != "auto":
         return wanted
     if not unified():
@@ -98,8 +114,14 @@ def manager(wanted: str) -> str:
 
 
 def wanted_limits(resources: Resources) -> list[str]:
-    """The limits that are set, by the name of their Resources field."""
-    return [name for name in _CONTROLLER_OF if getattr(resources, name) not in (None, "")]
+    """The limits that are set, by the name of their Resources field; a file of ``unified`` by its own name."""
+    return [name for name in _CONTROLLER_OF if getattr(resources, name) not in (None, "", [])] + list(resources.unified)
+
+
+def controller_of(limit: str) -> str:
+    """The controller of one of ``wanted_limits``; "" for the cgroup's own files (cgroup.max.depth)."""
+    name = _CONTROLLER_OF.get(limit) or limit.partition(".")[0]
+    return "" if name == "cgroup" else name
 
 
 class Cgroup:
@@ -134,18 +156,20 @@ def create(
     if chosen == "none":
         _refuse_limits(resources, optional, [])
         return Cgroup("")
-    if chosen == "systemd":
+    if chosen == "split":
+        base, leaf = _split_own(), f"rpod-{ident}"
+    elif chosen == "systemd":
         base, leaf = _systemd_scope(ident, parent), "container"
     else:
         base, leaf = _delegated_parent(resources, optional, parent), f"rpod-{ident}"
     limits = _possible(resources, optional, controllers(base))
-    _enable(base, {_CONTROLLER_OF[name] for name in limits})
+    _enable(base, {controller_of(name) for name in limits} - {""})
     path = f"{base}/{leaf}"
     announce(path)
     try:
         _make_empty(path)
         for name in limits:
-            _set_limit(path, name, resources)
+            set_limit(path, name, resources)
     except OSError as error:
         remove(path)
         raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
@@ -163,17 +187,25 @@ def _make_empty(path: str) -> None:
 
 def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:
     _refuse_limits(resources, optional, available)
-    return [name for name in wanted_limits(resources) if _CONTROLLER_OF[name] in available]
+    return [name for name in wanted_limits(resources) if controller_of(name) in ("", *available)]
 
 
 def _refuse_limits(resources: Resources, optional: frozenset[str], available: list[str]) -> None:
     for name in wanted_limits(resources):
-        controller = _CONTROLLER_OF[name]
-        if controller not in available and name not in optional:
+        controller = controller_of(name)
+        if controller and controller not in available and name not in optional:
+            option = _option_of(name, resources)
             raise LimitError(
-                f"{_OPTION_OF[name]} needs the cgroup controller {controller!r}, which is not delegated to this user",
+                f"{option} needs the cgroup controller {controller!r}, which is not delegated to this user",
                 _delegation_hint(),
             )
+
+
+def _option_of(limit: str, resources: Resources) -> str:
+    """The option that sets one of ``wanted_limits``."""
+    if limit == "io_throttles":
+        limit = resources.io_throttles[0][0]
+    return _OPTION_OF.get(limit) or f"--cgroup-conf {limit}"
 
 
 def _delegation_hint() -> str:
@@ -205,6 +237,27 @@ def _delegated_parent(resources: Resources, optional: frozenset[str], parent: st
     return own
 
 
+def _split_own() -> str:
+    """The caller's own cgroup, cleared for the container's: its processes that are ours move to a leaf beside it."""
+    base = own_path()
+    if not base:
+        raise LimitError("--cgroups split needs cgroup v2", "rpod doctor")
+    if os.path.basename(base) == _SUPERVISOR:
+        base = os.path.dirname(base)  # a restart by the monitor, which is there already
+    try:
+        os.makedirs(f"{base}/{_SUPERVISOR}", exist_ok=True)
+        present = files.read_file(f"{base}/cgroup.procs").decode().split()
+        for pid in (os.getppid(), os.getpid()):
+            if str(pid) in present:
+                files.write_plain(f"{base}/{_SUPERVISOR}/cgroup.procs", str(pid))
+    except OSError as error:
+        raise LimitError(
+            f"--cgroups split: this cgroup is not delegated to the user: {os_reason(error)}",
+            "Delegate=yes in the unit, or: systemd-run --user --scope -p Delegate=yes rpod …",
+        ) from error
+    return base
+
+
 def _enable(base: str, wanted: set[str]) -> None:
     if not wanted:
         return
@@ -222,21 +275,24 @@ def _enable(base: str, wanted: set[str]) -> None:
         raise LimitError(f"cgroup controllers cannot be enabled: {os_reason(error)}", _delegation_hint()) from error
 
 
-def _set_limit(path: str, name: str, resources: Resources) -> None:
+def set_limit(path: str, name: str, resources: Resources) -> None:
+    """Write one of ``wanted_limits`` into the cgroup directory ``path``. Raises OSError."""
     if name == "memory":
         files.write_plain(f"{path}/memory.max", _or_max(resources.memory))
     elif name == "memory_swap":
         swap = resources.memory_swap or 0
         files.write_plain(f"{path}/memory.swap.max", "max" if swap < 0 else str(max(0, swap - (resources.memory or 0))))
-    elif name == "cpu_quota_us":
+    elif name in ("cpu_quota_us", "cpu_period_us"):
         files.write_plain(f"{path}/cpu.max", f"{_or_max(resources.cpu_quota_us)} {resources.cpu_period_us or 100000}")
     elif name == "cpu_shares":
         # The conversion that runc and crun use from cgroup v1's 2..262144 to v2's 1..10000.
         files.write_plain(f"{path}/cpu.weight", str(1 + ((resources.cpu_shares or 2) - 2) * 9999 // 262142))
-    elif name == "cpuset_cpus":
-        files.write_plain(f"{path}/cpuset.cpus", resources.cpuset_cpus)
     elif name == "pids":
         files.write_plain(f"{path}/pids.max", _or_max(resources.pids))
+    else:
+        from rootless.runtime import limits
+
+        limits.set_rare(path, name, resources)
 
 
 def _or_max(value: int | None) -> str:

@@ -95,6 +95,7 @@ class ContainerRecord(Record):
         "stop_timeout_s": 10,
         "timeout_s": 0,
         "cgroup_parent": "",
+        "cgroups": "enabled",
         "cidfile": "",
         "cap_add": [],
         "cap_drop": [],
@@ -148,6 +149,7 @@ class ContainerRecord(Record):
         stop_timeout_s: int
         timeout_s: int
         cgroup_parent: str
+        cgroups: str
         cidfile: str
         cap_add: list[str]
         cap_drop: list[str]

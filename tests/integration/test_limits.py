@@ -66,3 +66,69 @@ def test_every_container_has_a_cgroup_of_its_own(rpod: Rpod, image: str) -> None
     assert "0::/" in rpod.ok("exec", "one", "cat", "/proc/self/cgroup").splitlines()
     rpod.ok("rm", "-f", "-t", "0", "one")
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--memory-reservation", "64m"), "--memory-reservation needs the cgroup controller 'memory'"),
+        (("--cpu-period", "50000"), "--cpu-period needs the cgroup controller 'cpu'"),
+        (("--cpu-quota", "50000"), "needs the cgroup controller 'cpu'"),
+        (("--cpuset-mems", "0"), "--cpuset-mems needs the cgroup controller 'cpuset'"),
+        (("--blkio-weight", "500"), "--blkio-weight needs the cgroup controller 'io'"),
+        (("--cgroup-conf", "memory.high=1073741824"), "--cgroup-conf memory.high needs the cgroup controller 'memory'"),
+    ],
+)
+def test_rare_limits_hold_or_name_their_controller(rpod: Rpod, image: str, words: tuple[str, str], named: str) -> None:
+    done = rpod("run", "--rm", *words, image, "true")
+    if named.split("'")[1] in CONTROLLERS:
+        assert done.code == 0, done
+    else:
+        assert done.code == 125, done
+        assert named in done.err, done
+
+
+def test_a_file_of_the_cgroup_itself_needs_no_controller(rpod: Rpod, image: str) -> None:
+    words = ("--cgroup-conf", "cgroup.max.depth=7")
+    script = "cat /sys/fs/cgroup/cgroup.max.depth"
+    assert rpod.ok("run", "--rm", *words, image, "sh", "-c", script) == "7"
+
+
+def test_cgroups_modes(rpod: Rpod, image: str) -> None:
+    words = ("run", "-d", "--name", "bare", "--cgroups", "disabled", image, "sleep", "60")
+    rpod.ok(*words)
+    assert rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "bare") == ""
+    rpod.ok("rm", "-f", "-t", "0", "bare")
+    assert "--memory" in rpod.fails("run", "--rm", "--cgroups", "disabled", "--memory", "64m", image, "true")
+    assert rpod.ok("run", "--rm", "--cgroups", "no-conmon", image, "echo", "hi") == "hi"
+
+
+def test_split_moves_only_what_is_ours(rpod: Rpod, image: str) -> None:
+    done = rpod("run", "-d", "--name", "half", "--cgroups", "split", image, "sleep", "60")
+    assert done.code == 0, done
+    path = Path(rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "half"))
+    monitor = rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "half")
+    assert monitor in (path.parent / "supervisor" / "cgroup.procs").read_text().split()
+    rpod.ok("rm", "-f", "-t", "0", "half")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--cpus", "1", "--cpu-quota", "1000"),
+        ("--cpu-period", "1"),
+        ("--cpuset-mems", "x"),
+        ("--blkio-weight", "5"),
+        ("--blkio-weight-device", "/dev/null:100"),
+        ("--device-read-bps", "/dev/null:1mb"),
+        ("--device-read-bps", "/no/such:1mb"),
+        ("--device-write-iops", "/dev/null"),
+        ("--cgroup-conf", "../x=1"),
+        ("--memory-reservation", "1g", "--memory", "64m"),
+        ("--cgroups", "sometimes"),
+        ("--cgroups", "split", "--cgroup-parent", "x"),
+    ],
+)
+def test_more_limits_that_make_no_sense(rpod: Rpod, image: str, words: tuple[str, ...]) -> None:
+    assert words[0] in rpod.fails("run", "--rm", *words, image, "true")
