@@ -1,6 +1,6 @@
-"""The fast path: command lines parsed by a table, without Typer, which costs 100 ms and more.
+"""The fast path: command lines parsed by tables, without Typer, which costs 100 ms and more.
 
-The table (``_table.py``) is generated from the declarations. Whatever this parser does not
+The tables (``_tables``, a module for each command) are generated from the declarations. Whatever this parser does not
 understand, ``--help`` and every mistake included, it leaves to Typer by returning None; nothing
 has been done by then. A test compares the two on generated command lines.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from rootless import log
 from rootless.cli import words
-from rootless.cli._table import ALIASES, COMMANDS, GLOBALS, NOUNS
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,6 +25,8 @@ class _NotUnderstoodError(Exception):
 
 def run(argv: list[str]) -> int | None:
     """Run a command line; None, with nothing done, if it is not understood."""
+    from rootless.cli._tables import GLOBALS  # not above: their generator needs this module before they are there
+
     try:
         before: dict[str, Any] = {}
         rest = _options(argv, GLOBALS, before, interspersed=False)
@@ -50,15 +51,18 @@ def apply_globals(values: dict[str, Any]) -> None:
 
 def parse(argv: list[str]) -> Parsed:
     """The action and the values of a command line without global options."""
+    from rootless.cli._tables import MODULES, NOUNS
+
     if not argv:
         raise _NotUnderstoodError
     path, rest = argv[0], argv[1:]
     if path in NOUNS and rest:
         path, rest = f"{path} {rest[0]}", rest[1:]
-    spec = COMMANDS.get(ALIASES.get(path, path))
-    if spec is None:
+    module = MODULES.get(path)
+    if module is None:
         raise _NotUnderstoodError
-    action, interspersed, arguments, options, defaults = spec
+    table = __import__(f"rootless.cli._tables.{module}", fromlist=["SPEC"])
+    action, interspersed, arguments, options, defaults = table.SPEC
     values: dict[str, Any] = {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
     _arguments(_options(rest, options, values, interspersed=interspersed), arguments, values)
     return action, values

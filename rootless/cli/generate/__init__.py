@@ -1,4 +1,4 @@
-"""Everything that is generated from the declarations: the table, the manual, the completion, the example."""
+"""Everything that is generated from the declarations: the tables, the manual, the completion, the example."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from rootless.cli.generate import completion, manual, table
 
 def files() -> dict[str, str]:
     """Path in the tree -> content, for every generated file."""
-    found = {"rootless/cli/_table.py": table.text(), "containers.toml.example": config.example()}
+    found = {"containers.toml.example": config.example()}
+    found.update({f"rootless/cli/_tables/{name}": text for name, text in table.modules().items()})
     found.update({f"docs/man/{name}": text for name, text in manual.pages().items()})
     found.update({f"contrib/completions/{name}": text for name, text in completion.scripts().items()})
     return found
