@@ -20,6 +20,7 @@ from rootless.storage.whiteouts import PREFIX, Whiteouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.storage.assembly import Recorder
     from rootless.storage.tarstream import TarStream
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,13 +63,17 @@ class Rules:
 
 
 class Extractor:
-    """Unpacks one archive. ``notes`` are warnings, ``details`` lines for the debug log, both for the user."""
+    """Unpacks one archive. ``notes`` are warnings, ``details`` lines for the debug log, both for the user.
 
-    def __init__(self, archive: TarStream, rules: Rules) -> None:
+    ``record`` is told where the content of each file went.
+    """
+
+    def __init__(self, archive: TarStream, rules: Rules, record: Recorder | None = None) -> None:
         self._archive = archive
         self._rules = rules
+        self._record = record
         self._whiteouts = Whiteouts(base=rules.base)
-        self._parents = {b""}  # paths that are known to lead to a directory
+        self._parents = {b"": b""}  # paths that are known to lead to a directory, and that without links
         self._times: dict[bytes, int] = {}
         # New files belong to 0:0, unless a directory hands its group down.
         self._inherited_group = not rules.layer
@@ -144,36 +149,45 @@ class Extractor:
         folder, _, base = name.rpartition(b"/")
         if not name and entry.kind != DIRECTORY:
             raise StorageError(f"{shown(entry.name)} cannot be the root directory")
-        if folder not in self._parents:
-            self._make_parent(folder)
+        real = self._parents.get(folder)
+        if real is None:
+            real = self._make_parent(folder)
+        if real != folder:
+            folder, name = real, _joined(real, base)
         if self._rules.layer and base.startswith(PREFIX):
             self._whiteouts.apply(folder, base)
         else:
             self._makers[entry.kind](name, entry)
 
-    def _make_parent(self, folder: bytes) -> None:
-        """A directory that the archive does not name before its content. Links are followed inside the root."""
+    def _make_parent(self, folder: bytes) -> bytes:
+        """The real path of a directory, made if the archive did not name it before its content.
+
+        Links are followed inside the root.
+        """
         try:
-            if not stat.S_ISDIR(os.stat(folder).st_mode):
+            real = os.path.realpath(b"/" + folder, strict=True)[1:]
+            if not stat.S_ISDIR(os.stat(real or b".").st_mode):
                 raise StorageError(f"{shown(folder)} is not a directory, and something is to be unpacked in it")
         except FileNotFoundError:
-            above = folder.rpartition(b"/")[0]
-            if above not in self._parents:
-                self._make_parent(above)
-            os.mkdir(folder, 0o755)
-        self._parents.add(folder)
+            above, _, base = folder.rpartition(b"/")
+            real_above = self._parents.get(above)
+            real = _joined(self._make_parent(above) if real_above is None else real_above, base)
+            os.mkdir(real, 0o755)
+        self._parents[folder] = real
+        return real
 
     def _clear(self, name: bytes) -> None:
         """Remove what an entry replaces."""
         if not self._rules.overwrite and stat.S_ISDIR(os.lstat(name).st_mode):
             raise StorageError(f"{shown(name)} is a directory and cannot be replaced by something else")
         self._whiteouts.forget(name)
-        try:
-            os.unlink(name)
-        except (IsADirectoryError, PermissionError):
-            files.remove_tree(os.fsdecode(name))
+        if self._record is None or not self._record.keep(name):
+            try:
+                os.unlink(name)
+            except (IsADirectoryError, PermissionError):
+                files.remove_tree(os.fsdecode(name))
         # A directory may have gone, or a link to one: everything below must be looked at again.
-        self._parents = {b""}
+        self._parents = {b"": b""}
 
     def _file(self, name: bytes, entry: Entry) -> None:
         try:
@@ -183,16 +197,18 @@ class Extractor:
             fd = os.open(name, _CREATE, entry.mode & 0o777)
         try:
             if entry.sparse is not None:
-                self._write_sparse(fd, entry)
+                self._write_sparse(fd, name, entry)
             elif entry.size:
                 while piece := self._archive.piece():
                     write_all(fd, piece)
+                if self._record is not None:
+                    self._record.file(name, entry.size)
             self._describe(fd, name, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
 
-    def _write_sparse(self, fd: int, entry: Entry) -> None:
+    def _write_sparse(self, fd: int, name: bytes, entry: Entry) -> None:
         """The stored pieces at their offsets; the reader guarantees that they add up to the stored data."""
         piece = memoryview(b"")
         for offset, length in entry.sparse or ():
@@ -203,6 +219,8 @@ class Extractor:
                 write_all(fd, piece[:left])
                 left, piece = left - min(left, len(piece)), piece[left:]
         os.ftruncate(fd, entry.real_size)
+        if self._record is not None and entry.sparse:
+            self._record.sparse(name, entry.sparse)
 
     def _directory(self, name: bytes, entry: Entry) -> None:
         made = bool(name)
@@ -214,7 +232,7 @@ class Extractor:
                 made = False
             else:
                 self._replace_by_directory(name)
-        self._parents.add(name)
+        self._parents[name] = name
         if not made and self._rules.keep_directories:
             return
         fd = os.open(name or b".", _DIRECTORY)
@@ -306,6 +324,10 @@ def write_all(fd: int, data: memoryview) -> None:
     """Write everything."""
     while data:
         data = data[os.write(fd, data) :]
+
+
+def _joined(folder: bytes, base: bytes) -> bytes:
+    return folder + b"/" + base if folder else base
 
 
 def clean_name(name: bytes) -> bytes:

@@ -41,10 +41,11 @@ _META = frozenset((b"x", b"X", b"g", b"L", b"K", b"V", b"N"))
 class _Source:
     """Bytes on demand out of chunks of any size."""
 
-    __slots__ = ("_chunk", "_length", "_next", "_position", "_view")
+    __slots__ = ("_chunk", "_keep", "_length", "_next", "_position", "_view")
 
-    def __init__(self, next_chunk: Callable[[], bytes]) -> None:
+    def __init__(self, next_chunk: Callable[[], bytes], keep: Callable[[bytes | memoryview], None] | None) -> None:
         self._next = next_chunk
+        self._keep = keep
         self._chunk = b""
         self._view = memoryview(b"")
         self._length = 0
@@ -52,6 +53,19 @@ class _Source:
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, fewer only at the end."""
+        data = self._take(size)
+        if self._keep is not None:
+            self._keep(data)
+        return data
+
+    def drop(self, size: int) -> int:
+        """Pass over at least one and at most ``size`` bytes and return how many; 0 at the end."""
+        data = self.piece(size)
+        if self._keep is not None:
+            self._keep(data)
+        return len(data)
+
+    def _take(self, size: int) -> bytes:
         end = self._position + size
         if end <= self._length:
             data = self._chunk[self._position : end]
@@ -78,13 +92,19 @@ class _Source:
 class TarStream:
     """Iterate over the entries of an archive; the data of an entry is read, or skipped, before the next one.
 
-    ``next_chunk`` returns more of the archive, b"" at its end.
+    ``next_chunk`` returns more of the archive, b"" at its end. ``keep`` is given, in order, every
+    byte of it that ``piece`` does not hand out: headers, padding, and the data that nobody read.
     """
 
     __slots__ = ("_global", "_headers_left", "_left", "_name", "_padding", "_source")
 
-    def __init__(self, next_chunk: Callable[[], bytes], max_entries: int = MAX_ENTRIES) -> None:
-        self._source = _Source(next_chunk)
+    def __init__(
+        self,
+        next_chunk: Callable[[], bytes],
+        max_entries: int = MAX_ENTRIES,
+        keep: Callable[[bytes | memoryview], None] | None = None,
+    ) -> None:
+        self._source = _Source(next_chunk, keep)
         self._headers_left = max_entries
         self._left = 0  # data bytes of the current entry that were not read
         self._padding = 0
@@ -101,7 +121,7 @@ class TarStream:
             return memoryview(b"")
         data = self._source.piece(self._left)
         if not data:
-            raise StorageError(f"the archive ends in the middle of {shown(self._name)}")
+            raise self._cut_off()
         self._left -= len(data)
         return data
 
@@ -109,9 +129,12 @@ class TarStream:
         """Exactly ``size`` data bytes of the current entry."""
         data = self._source.take(min(size, self._left))
         if len(data) != size:
-            raise StorageError(f"the archive ends in the middle of {shown(self._name)}")
+            raise self._cut_off()
         self._left -= size
         return data
+
+    def _cut_off(self) -> StorageError:
+        return StorageError(f"the archive ends in the middle of {shown(self._name)}")
 
     def _begin_data(self, name: bytes, size: int) -> None:
         if size > tarheader.MAX_SIZE:
@@ -122,7 +145,10 @@ class TarStream:
 
     def _skip(self) -> None:
         while self._left:
-            self.piece()
+            dropped = self._source.drop(self._left)
+            if not dropped:
+                raise self._cut_off()
+            self._left -= dropped
         if self._padding:
             self._source.take(self._padding)
             self._padding = 0
@@ -176,8 +202,8 @@ class TarStream:
     def _trailer(self) -> None:
         """What follows the end mark counts for the digest and for nothing else."""
         total = 0
-        while data := self._source.piece(1 << 20):
-            total += len(data)
+        while dropped := self._source.drop(1 << 20):
+            total += dropped
             if total > _MAX_TRAILER:
                 raise StorageError("more than 64 MiB follow the end of the archive")
 

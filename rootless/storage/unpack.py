@@ -23,6 +23,7 @@ import struct
 from rootless.errors import RpodError, StorageError, os_reason
 from rootless.kernel import fastjson, syscalls
 from rootless.storage import inflate
+from rootless.storage.assembly import Recorder
 from rootless.storage.extract import Extractor, Rules
 from rootless.storage.tarstream import TarStream
 
@@ -121,12 +122,12 @@ def _unpack(orders: Orders, source: int) -> dict[str, object]:
         return chunk
 
     staged = os.open(orders.directory, os.O_RDONLY | os.O_DIRECTORY)
+    record = Recorder(staged)
     _enter_root(staged)
     rules = Rules(layer=True, base=not orders.parent, single_id=orders.single_id)
-    extractor = Extractor(TarStream(next_chunk), rules)
+    extractor = Extractor(TarStream(next_chunk, keep=record.raw), rules, record)
     extractor.run()
-    while next_chunk():
-        pass
+    record.finish()
     found = f"sha256:{hashing.hexdigest()}"
     if found != orders.diff_id:
         raise StorageError(f"the layer unpacks to {found}, but the image's config names {orders.diff_id}")
