@@ -4,15 +4,15 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach container cp create doctor exec image images info inspect kill logs port ps pull rename restart rm rmi run start stop system tag top unshare version wait'
+            verbs='attach container cp create diff doctor exec history image images info inspect kill logs port ps pull rename restart rm rmi run start stop system tag top unshare untag version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cp create exec inspect kill list logs ls port ps remove rename restart rm run start stop top wait'
+            verbs='attach cp create diff exec inspect kill list logs ls port ps remove rename restart rm run start stop top wait'
             ;;
         'image')
-            verbs='inspect list ls pull remove rm tag'
+            verbs='diff exists history inspect list ls prune pull remove rm tag tree untag'
             ;;
         'system')
             verbs='df doctor info prune'
@@ -21,6 +21,11 @@ _rpod_spec() {
             options='--detach-keys -l --latest --no-stdin --sig-proxy'
             valued='--detach-keys'
             kind='running'
+            ;;
+        'container diff')
+            options='--format -l --latest'
+            valued='--format'
+            kind='containers'
             ;;
         'container inspect')
             options='-f --format -l --latest -s --size'
@@ -37,6 +42,11 @@ _rpod_spec() {
             valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart'
             kind='images'
             ;;
+        'diff')
+            options='--format -l --latest'
+            valued='--format'
+            kind='containers'
+            ;;
         'doctor' | 'system doctor')
             options='--script'
             valued=''
@@ -47,9 +57,34 @@ _rpod_spec() {
             valued='--detach-keys -e --env --env-file --preserve-fds -u --user -w --workdir'
             kind='running'
             ;;
+        'history' | 'image history')
+            options='--format -H --human --no-trunc -q --quiet'
+            valued='--format'
+            kind='images'
+            ;;
+        'image diff')
+            options='--format'
+            valued='--format'
+            kind='images'
+            ;;
+        'image exists')
+            options=''
+            valued=''
+            kind='images'
+            ;;
         'image inspect')
             options='-f --format'
             valued='-f --format'
+            kind='images'
+            ;;
+        'image prune')
+            options='-a --all --filter -f --force'
+            valued='--filter'
+            kind=''
+            ;;
+        'image tree')
+            options='--whatrequires'
+            valued=''
             kind='images'
             ;;
         'images' | 'image ls' | 'image list')
@@ -151,6 +186,11 @@ _rpod_spec() {
             options=''
             valued=''
             kind='files'
+            ;;
+        'untag' | 'image untag')
+            options=''
+            valued=''
+            kind='images'
             ;;
         'version')
             options='-f --format'

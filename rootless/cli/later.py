@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """pause unpause stats update diff commit export mount unmount umount init healthcheck events purge chown
-        push untag history save load import search login logout manifest volume build builder secret
+    "": """pause unpause stats update commit export mount unmount umount init healthcheck events purge chown
+        push save load import search login logout manifest volume build builder secret
         artifact farm quadlet generate auto-update completion config check network pod kube compose cri
         dashboard""",
-    "container": """pause unpause stats update diff commit export mount unmount umount init exists cleanup prune
+    "container": """pause unpause stats update commit export mount unmount umount init exists cleanup prune
         checkpoint restore clone runlabel""",
-    "image": """untag history save load import search exists tree diff mount unmount umount prune copy push build
+    "image": """save load import search mount unmount umount copy push build
         sign verify trust scp""",
     "system": "reset check migrate service connection",
 }

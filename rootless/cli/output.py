@@ -23,6 +23,14 @@ def emit(text: str) -> None:
     print(log.printable(text) if sys.stdout.isatty() else text)
 
 
+def agreed(warning: str) -> bool:
+    """Ask before something is lost; whether the answer is yes."""
+    emit(warning)
+    sys.stdout.write("Are you sure you want to continue? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def report(error: RpodError) -> None:
     """An error and its hint on standard error, a line each."""
     text = f"rpod: error: {_line(error.message)}\n"

@@ -118,6 +118,23 @@ def tag(source: str, names: list[str]) -> None:
         store.tag(image, target.tagged)
 
 
+def untag(source: str, names: list[str]) -> None:
+    """Take ``names`` from ``source``, all that it has if none are given. Raises NotFoundError."""
+    image = resolve(source)
+    store = ImageStore(paths.data())
+    current = store.names(image)
+    for typed in names or current:
+        store.untag(image, typed if typed in current else _name_of(image, typed, current))
+
+
+def _name_of(image: Image, typed: str, current: list[str]) -> str:
+    """The full name of ``image`` that ``typed`` means, found as every name is."""
+    found = find(typed)
+    if found is None or found.hex != image.hex or found.found_as not in current:
+        raise NotFoundError(f"{typed}: image {image.hex[:12]} has no such name", f"it has: {', '.join(current)}")
+    return found.found_as
+
+
 def remove_images(
     names: list[str],
     *,

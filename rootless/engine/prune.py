@@ -33,14 +33,12 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     ``force`` is the caller's word that the user was asked.
     """
     del force
-    for text in filters:
-        if text.partition("=")[0] not in _FILTERS:
-            raise UsageError(f"--filter {text}: prune knows {', '.join(_FILTERS)}")
+    _check(filters)
     report = PruneReport()
     before = usage.tree_size(paths.data())
     reconcile.sweep()
     _containers(filters, report)
-    _images(all, filters, report)
+    report.images = _images(all, filters)
     report.layers = ImageStore(paths.data()).remove_unused_layers()
     if volumes:
         _volumes(filters, report)
@@ -55,15 +53,29 @@ def _containers(filters: list[str], report: PruneReport) -> None:
             report.containers.append(container.id)
 
 
-def _images(all_: bool, filters: list[str], report: PruneReport) -> None:
+def prune_images(*, all: bool, filters: list[str]) -> list[str]:
+    """Remove dangling (``all``: unused) images and the layers that only they need; returns the images' ids."""
+    _check(filters)
+    return _images(all, filters)
+
+
+def _check(filters: list[str]) -> None:
+    for text in filters:
+        if text.partition("=")[0] not in _FILTERS:
+            raise UsageError(f"--filter {text}: prune knows {', '.join(_FILTERS)}")
+
+
+def _images(all_: bool, filters: list[str]) -> list[str]:
     store = ImageStore(paths.data())
     used = {use.image_id for use in store.containers()}
     chosen = {row.Id for row in images.list_images(filters)}
+    removed = []
     for image in store.all():
         if image.hex in chosen and image.id not in used and (all_ or not store.names(image)):
-            report.images.append(image.id)
+            removed.append(image.id)
             store.remove(image)
     store.sweep()
+    return removed
 
 
 def _volumes(filters: list[str], report: PruneReport) -> None:

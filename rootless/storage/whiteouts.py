@@ -22,9 +22,10 @@ from rootless.errors import StorageError, UnsupportedError
 from rootless.storage.tarheader import shown
 
 PREFIX = b".wh."
-_OPAQUE = b".wh..wh..opq"
+OPAQUE = b".wh..wh..opq"
 _META = b".wh..wh."
 _OPAQUE_XATTR = "user.overlay.opaque"
+_OPAQUE_XATTRS = (_OPAQUE_XATTR, "user.fuseoverlayfs.opaque")
 _REFUSED = (errno.EPERM, errno.ENOTSUP)
 
 
@@ -41,7 +42,7 @@ class Whiteouts:
     def apply(self, folder: bytes, base: bytes) -> None:
         """The archive's entry ``folder/base``, whose base name begins with ``.wh.``."""
         target = base[len(PREFIX) :]
-        if base == _OPAQUE:
+        if base == OPAQUE:
             self.make_opaque(folder)
         elif target in (b"", b".", b".."):
             raise StorageError(f"the whiteout {shown(base)} in {shown(folder)} names nothing that could be deleted")
@@ -76,7 +77,7 @@ class Whiteouts:
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
-            _touch(folder + b"/" + _OPAQUE)
+            _touch(folder + b"/" + OPAQUE)
         self._opaque.add(folder)
 
     def is_whiteout(self, name: bytes) -> bool:
@@ -101,6 +102,23 @@ class Whiteouts:
                     os.unlink(name)
                 except FileNotFoundError:
                     pass
+
+
+def is_whiteout(info: os.stat_result) -> bool:
+    """Whether an entry of a layer or an upper directory is a deletion: a character device 0:0."""
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+
+
+def is_opaque(fd: int) -> bool:
+    """Whether a directory of a layer or an upper directory hides what the layers below have in it."""
+    for name in _OPAQUE_XATTRS:
+        try:
+            if os.getxattr(fd, name) == b"y":
+                return True
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+                raise
+    return False
 
 
 def _touch(name: bytes) -> None:

@@ -1,4 +1,4 @@
-"""``pull images rmi tag image inspect``."""
+"""``pull images rmi tag untag image exists image inspect image prune``."""
 
 from __future__ import annotations
 
@@ -144,6 +144,33 @@ def tag(*, image: str, names: list[str]) -> int:
     from rootless.engine import images as engine
 
     engine.tag(image, names)
+    return 0
+
+
+def untag(*, image: str, names: list[str]) -> int:
+    """Take names from an image."""
+    from rootless.engine import images as engine
+
+    engine.untag(image, names)
+    return 0
+
+
+def exists(*, image: str) -> int:
+    """Whether there is such an image."""
+    from rootless.engine import images as engine
+
+    return 0 if engine.find(image) is not None else 1
+
+
+def prune(*, all: bool, filter: list[str], force: bool) -> int:
+    """Remove unused images, after asking."""
+    from rootless.engine import prune as engine
+
+    what = "images that no container uses" if all else "images without a name"
+    if not force and not output.agreed(f"WARNING! This command removes all {what}."):
+        return 0
+    for ident in engine.prune_images(all=all, filters=filter):
+        output.emit(ident.removeprefix("sha256:"))
     return 0
 
 

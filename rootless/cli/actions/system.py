@@ -138,10 +138,7 @@ def _agreed(*, all: bool, volumes: bool) -> bool:
     lines = ["all stopped containers", "all images without a container" if all else "all images without a name"]
     if volumes:
         lines.append("all volumes that no container uses")
-    output.emit("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in lines))
-    sys.stdout.write("Are you sure you want to continue? [y/N] ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return output.agreed("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in lines))
 
 
 def doctor(*, script: bool) -> int:

@@ -1,4 +1,4 @@
-"""``pull images rmi tag image inspect``."""
+"""``pull images rmi tag untag``, and what only ``image`` has: ``exists inspect prune``."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -82,3 +82,33 @@ class Inspect:
 
     images: Annotated[list[str], argument("IMAGE...")]
     format: ShortFormat = ""
+
+
+@command("untag", "image untag", runs="image:untag", examples=["rpod untag base", "rpod untag 3f57d9401f8d base:old"])
+class Untag:
+    """Take names from an image, all of them if none is given. The image stays."""
+
+    image: Annotated[str, argument("IMAGE")]
+    names: Annotated[list[str], argument("[NAME]...")] = []
+
+
+@command("image exists", runs="image:exists", examples=["rpod image exists debian && echo yes"])
+class Exists:
+    """Status 0 if there is such an image, 1 if there is not."""
+
+    image: Annotated[str, argument("IMAGE")]
+
+
+@command(
+    "image prune",
+    runs="image:prune",
+    examples=["rpod image prune", "rpod image prune -af --filter until=240h"],
+)
+class Prune:
+    """Remove the images that have no name and that no container uses."""
+
+    all: Annotated[bool, option("--all", "-a", text="All images that no container uses.")] = False
+    filter: Annotated[
+        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
+    ] = []
+    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False

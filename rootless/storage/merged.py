@@ -1,0 +1,171 @@
+"""Stacked directories as an overlay shows them, read without mounting anything; and how two such trees differ.
+
+Serves ``diff``, which must not wait for a mount and works while the container writes. Every
+directory is opened anew below its root with openat2 and no link is followed, so a program
+that moves directories meanwhile changes what is reported and nothing else. Runs as root of
+the default user namespace, which may read everything that is stored.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from rootless.errors import StorageError, os_reason
+from rootless.kernel import syscalls
+from rootless.storage.tarheader import shown
+from rootless.storage.whiteouts import OPAQUE, PREFIX, is_opaque, is_whiteout
+
+_RESOLVE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+ADDED, CHANGED, DELETED = "A", "C", "D"
+
+
+class Node:
+    """One name of a merged directory: its attributes, the root it comes from, and for a directory all its parts."""
+
+    __slots__ = ("info", "parts", "root")
+
+    def __init__(self, info: os.stat_result, root: str) -> None:
+        self.info = info
+        self.root = root
+        self.parts = [root]
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.info.st_mode)
+
+
+class Tree:
+    """The directories ``roots``, the uppermost first."""
+
+    __slots__ = ("_fds", "roots")
+
+    def __init__(self, roots: list[str]) -> None:
+        self.roots = roots
+        self._fds: dict[str, int] = {}
+
+    def __enter__(self) -> Tree:
+        for root in self.roots:
+            self._fds[root] = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds.values():
+            os.close(fd)
+
+    def list(self, parts: list[str], where: bytes) -> dict[bytes, Node]:
+        """The entries of the directory ``where`` (b"" is the root), merged from ``parts``, the uppermost first."""
+        found: dict[bytes, Node] = {}
+        hidden: set[bytes] = set()  # decided by a part that is looked at already
+        for root in parts:
+            try:
+                fd = syscalls.openat2(self._fds[root], os.fsdecode(where) or ".", _DIRECTORY, _RESOLVE)
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue  # moved away just now
+                raise StorageError(f"cannot read {shown(b'/' + where)}: {os_reason(error)}") from error
+            try:
+                opaque = self._merge(fd, root, found, hidden)
+            finally:
+                os.close(fd)
+            if opaque:
+                break
+        return found
+
+    @staticmethod
+    def _merge(fd: int, root: str, found: dict[bytes, Node], hidden: set[bytes]) -> bool:
+        """Put one part's entries under those of the parts above; whether it hides all parts below."""
+        opaque = is_opaque(fd)
+        deleted: set[bytes] = set()
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if name.startswith(PREFIX):
+                    opaque = opaque or name == OPAQUE
+                    deleted.add(name[len(PREFIX) :])
+                    continue
+                if name in hidden:
+                    continue
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                above = found.get(name)
+                if is_whiteout(info) or not stat.S_ISDIR(info.st_mode):
+                    hidden.add(name)
+                if is_whiteout(info):
+                    continue
+                if above is None:
+                    found[name] = Node(info, root)
+                elif stat.S_ISDIR(info.st_mode):
+                    above.parts.append(root)
+        hidden |= deleted
+        return opaque
+
+
+class Change:
+    """What became of ``path`` (absolute, as the kernel has it): ADDED, CHANGED or DELETED."""
+
+    __slots__ = ("kind", "path")
+
+    def __init__(self, kind: str, path: bytes) -> None:
+        self.kind = kind
+        self.path = path
+
+
+def changes(before: Tree, after: Tree) -> list[Change]:
+    """What differs in ``after``, in the order of the paths; both trees are open.
+
+    A directory that holds a change is CHANGED itself, and of a deleted one only the name is
+    told, as Podman and Docker do. Where ``after`` is stacked upon ``before``, what a new layer
+    brings counts as changed whatever its attributes are.
+    """
+    return _Comparison(before, after).run()
+
+
+class _Comparison:
+    def __init__(self, before: Tree, after: Tree) -> None:
+        self._before = before
+        self._after = after
+        count = len(after.roots) - len(before.roots)
+        self._stacked = count >= 0 and after.roots[count:] == before.roots
+        self._found: list[Change] = []
+
+    def run(self) -> list[Change]:
+        self._directory(self._before.roots, self._after.roots, b"")
+        return self._found
+
+    def _directory(self, old_parts: list[str], new_parts: list[str], where: bytes) -> None:
+        old = self._before.list(old_parts, where) if old_parts else {}
+        new = self._after.list(new_parts, where)
+        for name in sorted(old.keys() | new.keys()):
+            self._entry(old.get(name), new.get(name), where + b"/" + name if where else name)
+
+    def _entry(self, old: Node | None, new: Node | None, where: bytes) -> None:
+        path = b"/" + where
+        if new is None:
+            self._found.append(Change(DELETED, path))
+        elif old is None:
+            self._found.append(Change(ADDED, path))
+            if new.is_directory:
+                self._directory([], new.parts, where)
+        elif old.parts != new.parts:
+            position = len(self._found)
+            both = old.is_directory and new.is_directory
+            if new.is_directory:
+                self._directory(old.parts if both else [], new.parts, where)
+            if len(self._found) > position or self._differs(old, new, directories=both):
+                self._found.insert(position, Change(CHANGED, path))
+
+    def _differs(self, old: Node, new: Node, *, directories: bool) -> bool:
+        if self._stacked and not directories and old.root != new.root:
+            return True
+        a, b = old.info, new.info
+        if (a.st_mode, a.st_uid, a.st_gid, a.st_mtime_ns) != (b.st_mode, b.st_uid, b.st_gid, b.st_mtime_ns):
+            return True
+        return not directories and (a.st_size, a.st_rdev) != (b.st_size, b.st_rdev)
