@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import _socket
-import os
 
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import LaunchError
-from rootless.kernel import process
+from rootless.kernel import process, unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,15 +136,7 @@ def attach(container: Container, *, detach_keys: str | None, no_stdin: bool, sig
 
 def connect(container: Container) -> _socket.socket:
     """A connection to the monitor of a running container. LaunchError if nobody answers."""
-    folder, name = os.path.split(container.attach_path)
     try:
-        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        try:
-            sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-            # The path through the descriptor is short, sun_path holds 107 bytes.
-            sock.connect(f"/proc/self/fd/{directory}/{name}")
-        finally:
-            os.close(directory)
+        return unix.connect(container.attach_path)
     except OSError as error:
         raise LaunchError(f"the monitor of {container.name} does not answer: {error.strerror}", "rpod ps -a") from error
-    return sock

@@ -12,13 +12,13 @@ import os
 import sys
 
 from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
-from rootless.kernel import files, syscalls, userns
+from rootless.kernel import files, syscalls, unix, userns
 from rootless.runtime import messages, mounts, security, terminal, users
 from rootless.storage import drivers, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.runtime.plan import LaunchPlan
+    from rootless.runtime.plan import InitPlan
     from rootless.spec import Spec
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -42,7 +42,7 @@ class Program:
         self.filter = filter_
 
 
-def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
+def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
     """Set the container up and exec its program; never returns."""
     try:
         if channel.receive().kind != "mapped":
@@ -53,15 +53,17 @@ def main(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams,
         userns.become_root()
         _set_up(plan, channel, streams)
         channel.send("ready")
+        if plan.gate is not None:
+            channel = messages.Channel(unix.accept(plan.gate))
         if channel.receive().kind != "go":
             os._exit(1)
-        run_program(plan.spec, channel.fileno(), program, init=plan.init)
+        run_program(plan.spec, channel.fileno(), program, init=plan.init, die_with_parent=plan.die_with_parent)
     except BaseException as error:
         channel.send_error(error, "the container cannot be set up")
     os._exit(1)
 
 
-def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
+def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
     spec = plan.spec
     os.setsid()
     syscalls.new_session_keyring()
@@ -75,29 +77,31 @@ def _set_up(plan: LaunchPlan, channel: messages.Channel, streams: terminal.Strea
     for mount in spec.mounts:
         mounts.perform(mount, root)
     _make_devices(spec, root)
-    user = users.look_up(root, plan.user, plan.groups)
-    take_user(spec, user)
+    if plan.user is not None:
+        take_user(spec, users.look_up(root, plan.user, plan.groups))
     if spec.process.terminal:
         master, slave = terminal.make_terminal(root)
         terminal.place_console(root, slave)
         channel.send("tty", fd=master)
         os.close(master)
         streams.inside = [slave, slave, slave]
-    _make_workdir(root, spec, user)
+    _make_workdir(root, spec)
     _protect(spec, root)
     mounts.pivot(root)
     forget_modules()
     _configure_kernel(spec)
     if spec.root_readonly:
         mounts.make_root_readonly()
-    terminal.use_streams(streams.inside, user.uid, terminal=spec.process.terminal)
+    terminal.use_streams(streams.inside, spec.process.uid, terminal=spec.process.terminal)
     syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
 
 
-def _mount_root(plan: LaunchPlan, channel: messages.Channel) -> mounts.Root:
-    """Mount the image's layers, or put the launcher's mount of them in its place."""
+def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
+    """Mount the image's layers, put the launcher's mount of them in its place, or take a directory as it is."""
     merged = plan.root.merged
-    if plan.root.driver == drivers.OVERLAY:
+    if plan.root.driver == drivers.DIRECTORY:
+        mounts.bind_over_itself(merged)
+    elif plan.root.driver == drivers.OVERLAY:
         try:
             drivers.mount_overlay(plan.root)
         except OSError as error:
@@ -112,7 +116,7 @@ def _mount_root(plan: LaunchPlan, channel: messages.Channel) -> mounts.Root:
     return mounts.Root.at(merged)
 
 
-def _fill_volumes(plan: LaunchPlan, root: mounts.Root) -> None:
+def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
     """Copy what the image has at a new volume's place into the volume."""
     sources = {mount.destination: mount.source for mount in plan.spec.mounts if mount.type == "bind"}
     for destination in plan.copy_up:
@@ -151,13 +155,13 @@ def take_user(spec: Spec, user: users.User) -> None:
         process.env.append(f"HOME={user.home}")
 
 
-def _make_workdir(root: mounts.Root, spec: Spec, user: users.User) -> None:
+def _make_workdir(root: mounts.Root, spec: Spec) -> None:
     """Make a missing working directory, as Podman and Docker do, inside the root only."""
     try:
         fd = root.open(spec.process.cwd)
     except FileNotFoundError:
         fd = root.make(spec.process.cwd, directory=True)
-        os.chown(f"/proc/self/fd/{fd}", user.uid, user.gid)
+        os.chown(f"/proc/self/fd/{fd}", spec.process.uid, spec.process.gid)
     if not mounts.is_directory(fd):
         raise LaunchError(f"the working directory {spec.process.cwd} is not a directory")
     os.close(fd)

@@ -7,20 +7,20 @@ error undoes what was made, in reverse order, and travels to the command as a re
 
 from __future__ import annotations
 
-import _socket
 import os
 
 import rootless
 from rootless import paths
-from rootless.errors import LaunchError, RpodError, os_reason
-from rootless.kernel import fastjson, process, syscalls, userns
-from rootless.runtime import cgroup, fuse, init, messages
+from rootless.errors import LaunchError, RpodError
+from rootless.kernel import fastjson, process, syscalls, unix, userns
+from rootless.runtime import birth, cgroup, fuse, init, messages
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
 
     from rootless.network.driver import Started
@@ -156,7 +156,11 @@ class _Launcher:
         self.undo.append(lambda: cgroup.remove(self.cgroup.path))
         self.cgroup_fd = self.cgroup.open()
         self.streams = Streams.terminal() if plan.spec.process.terminal else Streams.pipes(stdin=plan.open_stdin)
-        channel = self._start_init(program)
+        # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
+        hidden = plan.network is None and plan.root.driver == drivers.OVERLAY
+        newborn = birth.start_init(plan, self.streams, program, self.cgroup_fd, hidden=hidden)
+        self.undo.append(newborn.kill)
+        self.init_pid, channel = newborn.pid, newborn.channel
         if plan.maps is not None:
             userns.write_maps(self.init_pid, plan.maps)
         network = self._start_network()
@@ -170,9 +174,9 @@ class _Launcher:
             channel.send("root", fd=self._mount_fuse(user_namespace))
             os.close(user_namespace)
         # While init sets up, whatever needs no more than its pid.
-        listener = self._listen()
+        listener = unix.listen(plan.attach_path, _BACKLOG)
         self._write_record()
-        self._await_ready(channel)
+        newborn.await_ready(self._on_message)
         self.streams.close_inside()
         if network is not None:
             network.finish()
@@ -191,88 +195,6 @@ class _Launcher:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         # What the caller leaked must reach neither the program nor its monitor.
         syscalls.close_on_exec_from(3 + self.plan.preserve_fds)
-
-    def _start_init(self, program: init.Program) -> messages.Channel:
-        ours, theirs = messages.pair()
-        plan = self.plan
-        if plan.joins or any(plan.spec.namespaces.values()):
-            self.init_pid = self._clone_joined(ours, theirs, program)
-        else:
-            self.init_pid = syscalls.clone(plan.flags(), self.cgroup_fd)
-            if self.init_pid == 0:
-                self._be_init(ours, theirs, program)
-        self.undo.append(self._kill_init)
-        theirs.close()
-        os.close(program.fd)
-        return ours
-
-    def _be_init(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> None:
-        try:
-            ours.close()
-            for fd in self.streams.outside:
-                if fd >= 0:
-                    os.close(fd)
-            init.main(self.plan, theirs, self.streams, program)
-        finally:
-            os._exit(1)  # what fails here must never go on as the launcher, with its steps to undo
-
-    def _clone_joined(self, ours: messages.Channel, theirs: messages.Channel, program: init.Program) -> int:
-        """Clone init out of a child that joined the namespaces of other processes.
-
-        The user namespace comes first: only there does this user hold the right to join the others.
-        CLONE_PARENT makes init the launcher's child all the same.
-        """
-        read_end, write_end = os.pipe()
-        middle = os.fork()
-        if middle == 0:
-            try:
-                os.close(read_end)
-                if self.plan.network is None and self.plan.root.driver == drivers.OVERLAY:
-                    # Else slirp4netns or fuse-overlayfs must reach our namespaces first; init closes itself then.
-                    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-                self._join()
-                pid = syscalls.clone(self.plan.flags() | syscalls.CLONE_PARENT, self.cgroup_fd)
-                if pid == 0:
-                    os.close(write_end)
-                    self._be_init(ours, theirs, program)
-                os.write(write_end, str(pid).encode())
-            except OSError as error:
-                os.write(write_end, f"!{os_reason(error)}".encode())
-            finally:
-                os._exit(0)
-        os.close(write_end)
-        answer = os.read(read_end, 4096).decode()
-        os.close(read_end)
-        os.waitpid(middle, 0)
-        if not answer.isdigit():
-            raise LaunchError(f"a namespace cannot be joined: {answer.lstrip('!') or 'the child died'}")
-        return int(answer)
-
-    def _join(self) -> None:
-        flags = {
-            "user": syscalls.CLONE_NEWUSER,
-            "network": syscalls.CLONE_NEWNET,
-            "ipc": syscalls.CLONE_NEWIPC,
-            "uts": syscalls.CLONE_NEWUTS,
-            "pid": syscalls.CLONE_NEWPID,
-            "cgroup": syscalls.CLONE_NEWCGROUP,
-        }
-        files_ = {"network": "net"}
-        targets = [
-            (kind, os.open(path or f"/proc/{self.plan.joins[kind]}/ns/{files_.get(kind, kind)}", os.O_RDONLY))
-            for kind in flags
-            if (path := self.plan.spec.namespaces.get(kind, "")) or kind in self.plan.joins
-        ]
-        for kind, fd in targets:
-            syscalls.setns(fd, flags[kind])
-            os.close(fd)
-
-    def _kill_init(self) -> None:
-        try:
-            os.kill(self.init_pid, 9)
-            os.waitpid(self.init_pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
 
     def _start_network(self) -> Started | None:
         network = self.plan.network
@@ -297,29 +219,9 @@ class _Launcher:
         self.undo.append(lambda: _kill_and_reap(mounted.pid))
         return mounted.tree
 
-    def _await_ready(self, channel: messages.Channel) -> None:
-        while True:
-            message = channel.receive()
-            if message.kind == "tty":
-                self.streams.master = message.fd
-            elif message.kind == "ready":
-                return
-            else:
-                raise LaunchError(f"the container's init ended early ({messages.exit_status(self.init_pid)})")
-
-    def _listen(self) -> _socket.socket:
-        """The attach socket. Its path may be longer than sun_path's 107 bytes: bind relative to a descriptor."""
-        folder, name = os.path.split(self.plan.attach_path)
-        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        try:
-            os.unlink(name, dir_fd=directory)
-        except FileNotFoundError:
-            pass
-        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        listener.bind(f"/proc/self/fd/{directory}/{name}")
-        listener.listen(_BACKLOG)
-        os.close(directory)
-        return listener
+    def _on_message(self, message: messages.Message) -> None:
+        if message.kind == "tty":
+            self.streams.master = message.fd
 
     def _record_cgroup(self, path: str) -> None:
         """Before the cgroup is made: whoever comes after a launcher that was killed finds it here."""

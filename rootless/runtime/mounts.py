@@ -173,6 +173,13 @@ def bind_host(path: str, root: Root, target: str, options: list[str]) -> None:
         os.close(source)
 
 
+def bind_over_itself(path: str) -> None:
+    """Make the directory ``path`` a mount of its own, with what is mounted below it: pivot_root wants one."""
+    source = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    tree = sc.open_tree(source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE)
+    place(tree, source)
+
+
 def perform(mount: Mount, root: Root) -> None:
     """Do one mount of the spec; volumes' copy-up and the special places are init's business."""
     try:

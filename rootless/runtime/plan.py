@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
+
     from rootless.kernel.userns import IdMap
     from rootless.network.driver import Driver
     from rootless.network.ports import PortMapping
@@ -35,59 +37,40 @@ class LogPlan:
         self.files_max = files_max
 
 
-class LaunchPlan:
-    """One start of one container. Descriptors are -1 where there is none."""
+class InitPlan:
+    """What the container's init does: all that is the same whoever launches it. Descriptors are -1 where there is none.
+
+    ``user`` and ``groups`` are looked up inside; a ``user`` of None leaves the ids of ``spec.process``.
+    """
 
     __slots__ = (
-        "alive_fd",
-        "attach_path",
-        "cgroup_manager",
-        "cgroup_parent",
-        "cleanup_argv",
-        "client_fd",
         "copy_up",
-        "exit_path",
+        "die_with_parent",
+        "gate",
         "groups",
-        "ident",
         "init",
         "joins",
-        "log",
         "maps",
         "network",
-        "open_stdin",
-        "optional_limits",
         "preserve_fds",
         "root",
-        "run_dir",
         "spec",
-        "timeout_s",
         "user",
     )
 
-    def __init__(self, ident: str, spec: Spec, root: RootPlan, run_dir: str, log: LogPlan) -> None:
-        self.ident = ident
+    def __init__(self, spec: Spec, root: RootPlan) -> None:
         self.spec = spec
         self.root = root
-        self.run_dir = run_dir
-        self.log = log
-        self.maps: IdMap | None = None  # None: the user namespace is joined
+        self.maps: IdMap | None = None  # None: the user namespace is joined, or the caller's own
         self.joins: dict[str, int] = {}  # namespace type -> pid whose namespace is joined
         self.network: NetworkPlan | None = None
-        self.user = ""  # USER, looked up inside
+        self.user: str | None = ""
         self.groups: list[str] = []
         self.init = False
-        self.open_stdin = False
         self.copy_up: list[str] = []  # destinations of empty volumes to be filled from the image
         self.preserve_fds = 0
-        self.timeout_s = 0
-        self.alive_fd = -1
-        self.client_fd = -1
-        self.attach_path = ""
-        self.exit_path = ""
-        self.cgroup_parent = ""
-        self.cgroup_manager = "auto"
-        self.optional_limits: frozenset[str] = frozenset()
-        self.cleanup_argv: list[str] = []
+        self.die_with_parent = True
+        self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
 
     def flags(self) -> int:
         """The CLONE_NEW* flags of the namespaces that are new in this container."""
@@ -103,3 +86,39 @@ class LaunchPlan:
         }
         # The cgroup namespace is made later, inside the container's own cgroup.
         return sum(bits[kind] for kind, path in self.spec.namespaces.items() if kind in bits and not path)
+
+
+class LaunchPlan(InitPlan):
+    """One start of one of the engine's containers: init, its monitor, and the limits."""
+
+    __slots__ = (
+        "alive_fd",
+        "attach_path",
+        "cgroup_manager",
+        "cgroup_parent",
+        "cleanup_argv",
+        "client_fd",
+        "exit_path",
+        "ident",
+        "log",
+        "open_stdin",
+        "optional_limits",
+        "run_dir",
+        "timeout_s",
+    )
+
+    def __init__(self, ident: str, spec: Spec, root: RootPlan, run_dir: str, log: LogPlan) -> None:
+        super().__init__(spec, root)
+        self.ident = ident
+        self.run_dir = run_dir
+        self.log = log
+        self.open_stdin = False
+        self.timeout_s = 0
+        self.alive_fd = -1
+        self.client_fd = -1
+        self.attach_path = ""
+        self.exit_path = ""
+        self.cgroup_parent = ""
+        self.cgroup_manager = "auto"
+        self.optional_limits: frozenset[str] = frozenset()
+        self.cleanup_argv: list[str] = []

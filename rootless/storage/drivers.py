@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OVERLAY = "overlay"
 FUSE = "fuse-overlayfs"
 NAMES = (OVERLAY, FUSE)
+DIRECTORY = "directory"  # no driver to choose: the one directory in ``layers`` is the root as it is
 _FUSE_WAIT_S = 10.0
 # The kernel copies at most one page of mount options.
 _MOUNT_DATA_MAX = 4095
@@ -47,6 +48,8 @@ class RootPlan:
     @property
     def merged(self) -> str:
         """The mount point."""
+        if self.driver == DIRECTORY:
+            return self.layers[0]
         return f"{self.directory}/merged"
 
     def make_directories(self) -> None:

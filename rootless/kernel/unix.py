@@ -1,0 +1,51 @@
+"""Unix sockets at paths of any length.
+
+``sun_path`` holds 107 bytes (unix(7)): a longer path is reached through a descriptor of its directory.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+SEQPACKET = _socket.SOCK_SEQPACKET
+STREAM = _socket.SOCK_STREAM
+
+
+def listen(path: str, backlog: int) -> _socket.socket:
+    """A listening SOCK_SEQPACKET socket at ``path``; what was there before is removed. Raises OSError."""
+    directory, name = _open_parent(path)
+    try:
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        listener = _socket.socket(_socket.AF_UNIX, SEQPACKET | _socket.SOCK_CLOEXEC)
+        listener.bind(f"/proc/self/fd/{directory}/{name}")
+        listener.listen(backlog)
+        return listener
+    finally:
+        os.close(directory)
+
+
+def connect(path: str, kind: int = SEQPACKET) -> _socket.socket:
+    """A connection to the socket at ``path``. Raises OSError."""
+    directory, name = _open_parent(path)
+    try:
+        sock = _socket.socket(_socket.AF_UNIX, kind | _socket.SOCK_CLOEXEC)
+        sock.connect(f"/proc/self/fd/{directory}/{name}")
+        return sock
+    finally:
+        os.close(directory)
+
+
+def accept(listener: _socket.socket) -> _socket.socket:
+    """Wait for one connection, and close the listener behind it."""
+    fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.accept of the Python half calls
+    listener.close()
+    return _socket.socket(fileno=fd)
+
+
+def _open_parent(path: str) -> tuple[int, str]:
+    folder, name = os.path.split(path)
+    return os.open(folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), name

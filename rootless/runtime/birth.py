@@ -1,0 +1,128 @@
+"""Init's birth: the clone that both launchers share, the engine's and the OCI front's.
+
+Init is a child of its launcher, born in new namespaces and in its cgroup, or out of the
+namespaces of others that it joins. It waits for its id maps and tells over a channel how far it is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import LaunchError, os_reason
+from rootless.kernel import syscalls
+from rootless.runtime import init, messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.runtime.plan import InitPlan
+    from rootless.runtime.terminal import Streams
+
+# The user namespace comes first: only there does this user hold the right to join the others.
+_JOINED = {
+    "user": syscalls.CLONE_NEWUSER,
+    "network": syscalls.CLONE_NEWNET,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "uts": syscalls.CLONE_NEWUTS,
+    "pid": syscalls.CLONE_NEWPID,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+_FILES = {"network": "net"}  # where the name in /proc/PID/ns is another
+
+
+class Newborn:
+    """Init as its launcher knows it: its pid, and the channel to it."""
+
+    __slots__ = ("channel", "pid")
+
+    def __init__(self, pid: int, channel: messages.Channel) -> None:
+        self.pid = pid
+        self.channel = channel
+
+    def await_ready(self, on_message: Callable[[messages.Message], None]) -> None:
+        """Return when init is set up; whatever else it says goes to ``on_message``. Raises its error."""
+        while (message := self.channel.receive()).kind != "ready":
+            if not message.kind:
+                raise LaunchError(f"the container's init ended early ({messages.exit_status(self.pid)})")
+            on_message(message)
+
+    def kill(self) -> None:
+        """End it, with all that it has started in its pid namespace."""
+        try:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+
+def start_init(plan: InitPlan, streams: Streams, program: init.Program, cgroup_fd: int, *, hidden: bool) -> Newborn:
+    """Clone init, which waits for "mapped". ``hidden``: nobody has to reach its namespaces through /proc.
+
+    Closes this process's copy of ``program``. Raises LaunchError, OSError.
+    """
+    ours, theirs = messages.pair()
+    if plan.joins or any(plan.spec.namespaces.values()):
+        pid = _clone_joined(plan, cgroup_fd, hidden, lambda: _be_init(plan, streams, program, ours, theirs))
+    else:
+        pid = syscalls.clone(plan.flags(), cgroup_fd)
+        if pid == 0:
+            _be_init(plan, streams, program, ours, theirs)
+    theirs.close()
+    os.close(program.fd)
+    return Newborn(pid, ours)
+
+
+def _be_init(
+    plan: InitPlan, streams: Streams, program: init.Program, ours: messages.Channel, theirs: messages.Channel
+) -> None:
+    try:
+        ours.close()
+        for fd in streams.outside:
+            if fd >= 0:
+                os.close(fd)
+        init.main(plan, theirs, streams, program)
+    finally:
+        os._exit(1)  # what fails here must never go on as the launcher, with its steps to undo
+
+
+def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[], None]) -> int:
+    """Clone init out of a child that joined the namespaces of other processes.
+
+    CLONE_PARENT makes init the launcher's child all the same.
+    """
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        try:
+            os.close(read_end)
+            if hidden:
+                syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+            _join(plan)
+            pid = syscalls.clone(plan.flags() | syscalls.CLONE_PARENT, cgroup_fd)
+            if pid == 0:
+                os.close(write_end)
+                body()
+            os.write(write_end, str(pid).encode())
+        except OSError as error:
+            os.write(write_end, f"!{os_reason(error)}".encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    answer = os.read(read_end, 4096).decode()
+    os.close(read_end)
+    os.waitpid(middle, 0)
+    if not answer.isdigit():
+        raise LaunchError(f"a namespace cannot be joined: {answer.lstrip('!') or 'the child died'}")
+    return int(answer)
+
+
+def _join(plan: InitPlan) -> None:
+    targets = [
+        (kind, os.open(path or f"/proc/{plan.joins[kind]}/ns/{_FILES.get(kind, kind)}", os.O_RDONLY))
+        for kind in _JOINED
+        if (path := plan.spec.namespaces.get(kind, "")) or kind in plan.joins
+    ]
+    for kind, fd in targets:
+        syscalls.setns(fd, _JOINED[kind])
+        os.close(fd)
