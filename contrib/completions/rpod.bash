@@ -4,12 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach container cp create diff doctor exec history image images info inspect kill logs port ps pull rename restart rm rmi run start stop system tag top unshare untag version wait'
+            verbs='attach container cp create diff doctor exec history image images info inspect kill logs pause port ps pull rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cp create diff exec inspect kill list logs ls port ps remove rename restart rm run start stop top wait'
+            verbs='attach cp create diff exec inspect kill list logs ls pause port ps remove rename restart rm run start stop top unpause wait'
             ;;
         'image')
             verbs='diff exists history inspect list ls prune pull remove rm tag tree untag'
@@ -103,13 +103,18 @@ _rpod_spec() {
             kind='containers'
             ;;
         'kill' | 'container kill')
-            options='-a --all --cidfile -l --latest -s --signal'
-            valued='--cidfile -s --signal'
+            options='-a --all --cidfile -f --filter -l --latest -s --signal'
+            valued='--cidfile -f --filter -s --signal'
             kind='running'
             ;;
         'logs' | 'container logs')
             options='--color -f --follow -l --latest -n --names --since --tail -t --timestamps --until'
             valued='--since --tail --until'
+            kind='containers'
+            ;;
+        'pause' | 'container pause')
+            options='-a --all --cidfile -f --filter -l --latest'
+            valued='--cidfile -f --filter'
             kind='containers'
             ;;
         'port' | 'container port')
@@ -133,13 +138,13 @@ _rpod_spec() {
             kind='containers'
             ;;
         'restart' | 'container restart')
-            options='-a --all -l --latest --running -t --timeout --time'
-            valued='-t --timeout --time'
+            options='-a --all --cidfile -f --filter -l --latest --running -t --timeout --time'
+            valued='--cidfile -f --filter -t --timeout --time'
             kind='containers'
             ;;
         'rm' | 'container rm' | 'container remove' | 'remove')
-            options='-a --all --cidfile -f --force -i --ignore -l --latest -t --timeout --time -v --volumes'
-            valued='--cidfile -t --timeout --time'
+            options='-a --all --cidfile --filter -f --force -i --ignore -l --latest -t --timeout --time -v --volumes'
+            valued='--cidfile --filter -t --timeout --time'
             kind='containers'
             ;;
         'rmi' | 'image rm' | 'image remove')
@@ -153,13 +158,13 @@ _rpod_spec() {
             kind='images'
             ;;
         'start' | 'container start')
-            options='--all -a --attach --detach-keys -i --interactive -l --latest --sig-proxy'
-            valued='--detach-keys'
+            options='--all -a --attach --detach-keys -f --filter -i --interactive -l --latest --sig-proxy'
+            valued='--detach-keys -f --filter'
             kind='stopped'
             ;;
         'stop' | 'container stop')
-            options='-a --all --cidfile -i --ignore -l --latest -t --timeout --time'
-            valued='--cidfile -t --timeout --time'
+            options='-a --all --cidfile -f --filter -i --ignore -l --latest -t --timeout --time'
+            valued='--cidfile -f --filter -t --timeout --time'
             kind='running'
             ;;
         'system df')
@@ -181,6 +186,11 @@ _rpod_spec() {
             options='-l --latest'
             valued=''
             kind='running'
+            ;;
+        'unpause' | 'container unpause')
+            options='-a --all --cidfile -f --filter -l --latest'
+            valued='--cidfile -f --filter'
+            kind='containers'
             ;;
         'unshare')
             options=''

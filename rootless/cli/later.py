@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """pause unpause stats update commit export mount unmount umount init healthcheck events purge chown
+    "": """stats update commit export mount unmount umount init healthcheck events purge chown
         push save load import search login logout manifest volume build builder secret
         artifact farm quadlet generate auto-update completion config check network pod kube compose cri
         dashboard""",
-    "container": """pause unpause stats update commit export mount unmount umount init exists cleanup prune
+    "container": """stats update commit export mount unmount umount init exists cleanup prune
         checkpoint restore clone runlabel""",
     "image": """save load import search mount unmount umount copy push build
         sign verify trust scp""",
@@ -61,11 +61,7 @@ OPTIONS: dict[str, str] = {
     "create": _OF_RUN,
     "exec": "cidfile preserve-fd no-session",
     "ps": "external namespace ns pod watch",
-    "start": "filter",
-    "stop": "filter",
-    "restart": "cidfile filter",
-    "kill": "filter",
-    "rm": "depend filter",
+    "rm": "depend",
     "wait": "return-on-first",
     "inspect": "",
     "logs": "details",

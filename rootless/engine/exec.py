@@ -6,10 +6,10 @@ import os
 
 from rootless.engine import start, values
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
-from rootless.errors import StateError, UsageError
+from rootless.errors import UsageError
 from rootless.kernel import process, spawn
 from rootless.runtime import cgroup, join, security, terminal
-from rootless.state.container import Container, not_running
+from rootless.state.container import Container, not_running, paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
         raise UsageError("a command is missing", f"rpod exec {container.name} COMMAND")
     state = container.state()
     if state.status == "paused":
-        raise StateError(f"container {container.name} is paused", f"rpod unpause {container.name}")
+        raise paused(container)
     if state.run is None or not state.running:
         raise not_running(container)
     pidfd = container.init_pidfd()

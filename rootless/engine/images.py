@@ -86,6 +86,8 @@ def ensure_image(
             return image
         if policy == "never":
             raise NotFoundError(f"{name}: no such image, and --pull=never was given", f"rpod pull {name}")
+    if name.startswith("sha256:"):
+        raise NotFoundError(f"{name}: no such image; only by its name can one be pulled", "rpod images --digests")
     from rootless.engine.pull import pull
 
     return pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)

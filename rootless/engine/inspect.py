@@ -65,7 +65,7 @@ def _state(state: State) -> dict[str, object]:
     return {
         "OciVersion": "1.0.2",
         "Status": state.status,
-        "Running": state.running,
+        "Running": state.status == "running",
         "Paused": state.status == "paused",
         "Restarting": False,
         "OOMKilled": bool(end and end.oom),

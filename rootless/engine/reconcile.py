@@ -41,15 +41,6 @@ def _end_survivors(run: RunRecord) -> None:
         cgroup.kill(run.cgroup)
 
 
-def clear_last_run(container: Container) -> None:
-    """Before a start: the last end is over, its record and what it left go away."""
-    release(container)
-    try:
-        os.unlink(f"{container.directory}/exit.json")
-    except FileNotFoundError:
-        pass
-
-
 def living(store: Containers) -> Iterator[tuple[Container, State]]:
     """Every container with its state, after finishing what a killed process could not.
 

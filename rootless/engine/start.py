@@ -16,13 +16,13 @@ from rootless.network.ports import PortMapping
 from rootless.runtime import launch
 from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
+from rootless.state.container import Container, paused
 from rootless.state.containers import Containers
 from rootless.storage import drivers
 from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.state.container import Container
     from rootless.state.record import ContainerRecord, RunRecord
 
 _CLEANUP = "from rootless.__main__ import main; main()"
@@ -35,7 +35,10 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
     """Start a container that does not run; with ``attach`` stay with it and return its exit code."""
     alive = container.take_alive()
     if alive is None:
-        if container.state().running and not attach:
+        status = container.state().status
+        if status == "paused":
+            raise paused(container)
+        if status == "running" and not attach:
             return 0  # as Podman: starting what runs is no error
         raise StateError(f"container {container.name} is already running", f"rpod attach {container.name}")
     if not attach:
@@ -53,9 +56,14 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
 def launch_container(
     container: Container, alive: files.Lock, *, client_fd: int = -1, preserve_fds: int = 0, restarts: int = 0
 ) -> launch.Launched:
-    """Start the program of ``container``, whose alive lock is given away to its monitor."""
+    """Start the program of ``container``, whose alive lock is given away to its monitor.
+
+    Where that fails, the container is what it was before: created, or exited with its last exit code.
+    """
+    last_run = container.run_record()
+    last_exit = container.exit_record() if last_run else None
     try:
-        reconcile.clear_last_run(container)
+        reconcile.release(container)
         plan = _plan(container)
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
@@ -63,13 +71,14 @@ def launch_container(
 
         def record(run: RunRecord) -> None:
             run.restarts = restarts
+            if run.pid and last_run:
+                container.forget_exit()
             container.save_run(run)
 
         return launch.launch(plan, record)
     except BaseException:
-        # A start that failed never was: the container is what it was before, created or exited.
         reconcile.release(container)
-        container.forget_run()
+        container.put_back(last_run, last_exit)
         raise
     finally:
         alive.release()

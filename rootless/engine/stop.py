@@ -14,7 +14,8 @@ from rootless.kernel import files, process
 from rootless.runtime import cgroup
 from rootless.state.container import Container, not_running
 
-_SIGKILL = 9
+_SIGKILL, _SIGCONT = 9, 18
+_SOON_S = 0.5
 _END_WAIT_S = 10.0
 
 
@@ -33,11 +34,12 @@ def stop(container: Container, timeout_s: int | None) -> None:
         wait_end(container)
         return
     try:
-        run = container.run_record()
-        if run is not None and container.state().status == "paused":
-            cgroup.freeze(run.cgroup, False)
         if timeout > 0:
             process.send(pidfd, container.record.stop_signal)
+            if container.state().status == "paused":
+                from rootless.engine import pause
+
+                pause.thaw(container)
         if timeout <= 0 or not process.wait_gone(pidfd, timeout):
             process.send(pidfd, _SIGKILL)
     finally:
@@ -75,21 +77,24 @@ def mark_stopped(container: Container) -> None:
 def wait_end(container: Container) -> None:
     """Wait until the monitor has recorded the end and let go of the lock.
 
-    A monitor that hangs is killed: its death frees the lock and takes the program along.
+    A monitor that was stopped is woken, one that hangs is killed: its death frees the lock and takes the
+    program along.
     """
-    lock = _take_with_patience(container)
-    if lock is None:
+    lock = _take_with_patience(container, _SOON_S)
+    for signal in (_SIGCONT, _SIGKILL):
+        if lock is not None:
+            break
         run = container.run_record()
         if run is not None:
-            process.kill(run.monitor_pid, run.monitor_ticks)
-        lock = _take_with_patience(container)
-        if lock is None:
-            raise RpodError(f"container {container.name} does not end", "rpod ps -a; ps -ef | grep rpod-monitor")
+            process.kill(run.monitor_pid, run.monitor_ticks, signal)
+        lock = _take_with_patience(container, _END_WAIT_S)
+    if lock is None:
+        raise RpodError(f"container {container.name} does not end", "rpod ps -a; ps -ef | grep rpod-monitor")
     lock.release()
 
 
-def _take_with_patience(container: Container) -> files.Lock | None:
-    deadline = time.monotonic() + _END_WAIT_S
+def _take_with_patience(container: Container, patience_s: float) -> files.Lock | None:
+    deadline = time.monotonic() + patience_s
     delay = 0.001
     while True:
         try:

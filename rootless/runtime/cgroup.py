@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import time
 
 from rootless.errors import LimitError, os_reason
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOUNT = "/sys/fs/cgroup"
 _SCOPE_WAIT_S = 5.0
+_FREEZE_WAIT_S = 10.0
 # At logout and shutdown, between SIGTERM and SIGKILL. systemd's own 90 s would hold up every reboot, for a program
 # that is process 1 of its namespace ignores SIGTERM unless it handles it. As long as `rpod stop` waits by default.
 _SCOPE_STOP_S = 10
@@ -411,7 +413,31 @@ def _remove_tree(path: str) -> None:
 
 
 def freeze(path: str, frozen: bool) -> None:
-    """Freeze or thaw a cgroup. Raises LimitError where there is none."""
+    """Freeze or thaw a cgroup, and wait until all of it is (cgroup-v2.rst, "cgroup.freeze").
+
+    Raises LimitError where there is no cgroup; OSError(ETIMEDOUT), with the cgroup thawed again, where
+    a process hangs in the kernel.
+    """
     if not path:
-        raise LimitError("this container has no cgroup of its own, so it cannot be frozen", "rpod doctor")
+        raise LimitError("it has no cgroup of its own, so it cannot be frozen", "rpod doctor")
     files.write_plain(f"{path}/cgroup.freeze", "1" if frozen else "0")
+    if not _await_event(path, b"frozen 1" if frozen else b"frozen 0"):
+        files.write_plain(f"{path}/cgroup.freeze", "0")
+        raise TimeoutError(errno.ETIMEDOUT, "a process hangs in the kernel and does not stop", path)
+
+
+def _await_event(path: str, line: bytes) -> bool:
+    """Wait for a line of cgroup.events; the kernel reports a change as POLLPRI. False after _FREEZE_WAIT_S."""
+    fd = os.open(f"{path}/cgroup.events", os.O_RDONLY)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLPRI)
+        deadline = time.monotonic() + _FREEZE_WAIT_S
+        while line not in os.pread(fd, 4096, 0):
+            rest_s = deadline - time.monotonic()
+            if rest_s <= 0:
+                return False
+            poll.poll(rest_s * 1000)
+        return True
+    finally:
+        os.close(fd)

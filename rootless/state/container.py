@@ -100,9 +100,21 @@ class Container:
         """Write what this start is. It need not outlive a power cut: after that it runs no more."""
         files.write_json(f"{self.directory}/state.json", record.to_json(), sync=False)
 
-    def forget_run(self) -> None:
-        """Forget a start that did not come about."""
-        files.remove_tree(f"{self.directory}/state.json")
+    def put_back(self, run: RunRecord | None, end: ExitRecord | None) -> None:
+        """After a start that did not come about: what was true before it."""
+        if run is None:
+            files.remove_tree(f"{self.directory}/state.json")
+            return
+        if end is not None:
+            self.save_exit(end)
+        try:
+            self.save_run(run)
+        except OSError as error:
+            log.debug(f"the last run of {self.name} cannot be recorded: {os_reason(error)}")
+
+    def forget_exit(self) -> None:
+        """The last end is over: it runs again."""
+        files.remove_tree(f"{self.directory}/exit.json")
 
     def exit_record(self) -> ExitRecord | None:
         """What the last end left, None while it runs and before the first end."""
@@ -170,6 +182,11 @@ def not_running(container: Container) -> StateError:
     return StateError(f"container {container.name} is not running (it is {status})", f"rpod start {container.name}")
 
 
+def paused(container: Container) -> StateError:
+    """The error of a verb that needs a container that moves."""
+    return StateError(f"container {container.name} is paused", f"rpod unpause {container.name}")
+
+
 class State:
     """A moment of a container's life: ``status`` as Podman names it, and the records behind it."""
 
@@ -189,9 +206,11 @@ class State:
             if run is None or run.pid == 0:
                 return cls("initialized" if end is None else "exited", run, end)
             return cls("paused" if cls._frozen(run) else "running", run, None)
-        if run is None or (run.pid == 0 and end is None):
-            return cls("created", run, None)
-        return cls("exited", run, end or cls._lost(run))
+        if end is None:
+            if run is None or run.pid == 0:
+                return cls("created", run, None)
+            end = cls._lost(run)
+        return cls("exited", run, end)
 
     @staticmethod
     def _frozen(run: RunRecord) -> bool:

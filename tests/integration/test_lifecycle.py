@@ -11,6 +11,8 @@ import pytest
 from support.shell import wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.shell import Rpod
 
 SERVE = ("sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done")
@@ -56,6 +58,22 @@ def test_start_attached_gives_the_exit_code_and_takes_input(rpod: Rpod, image: s
     rpod.ok("create", "-i", "--name", "in", image, "sh", "-c", "read line; echo got $line; exit 6")
     done = rpod("start", "-ai", "in", stdin=b"words\n")
     assert (done.out, done.code) == ("got words\n", 6)
+
+
+def test_a_start_that_fails_leaves_what_was(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    mount = f"{tmp_path}/gone:/gone"
+    rpod.ok("create", "--name", "new", "-v", mount, image, "true")
+    assert rpod("run", "--name", "old", "-v", mount, image, "sh", "-c", "exit 3").code == 3
+    (tmp_path / "gone").rmdir()
+    finished = rpod.ok("inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}", "old")
+    for name in ("new", "old"):
+        assert "gone" in rpod.fails("start", name)
+    assert status(rpod, "new") == "created 0"
+    assert status(rpod, "old") == "exited 3"
+    assert rpod.ok("inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}", "old") == finished
+    (tmp_path / "gone").mkdir()
+    assert rpod("start", "-a", "old").code == 3
 
 
 def test_starting_and_stopping_twice_is_harmless(rpod: Rpod, image: str) -> None:

@@ -65,6 +65,7 @@ FAILS = [
     (["inspect", "--type", "pod", "x"], "--type pod: there is no such type", "container"),
     (["wait", "-i", "soon", "x"], "--interval soon: not a time", "250ms"),
     (["pull", "--policy", "often", "x"], "--policy often: there is no such policy", "always"),
+    (["create", "sha256:zz"], "sha256:zz: no such image", "rpod images"),
     (["kill", "nosuch"], "no such container: nosuch", "rpod ps -a"),
     (["inspect", "nosuch"], "no such container or image: nosuch", "rpod images"),
     (["stop", "--cidfile", "/nonexistent/x"], "--cidfile: /nonexistent/x: no such file", ""),

@@ -10,9 +10,11 @@ SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, 
  (('containers', True, False),),
  {'--all': ('all', 'flag'),
   '--cidfile': ('cidfile', 'list'),
+  '--filter': ('filter', 'list'),
   '--latest': ('latest', 'flag'),
   '--signal': ('signal', 'str'),
   '-a': ('all', 'flag'),
+  '-f': ('filter', 'list'),
   '-l': ('latest', 'flag'),
   '-s': ('signal', 'str')},
- {'all': False, 'cidfile': (), 'containers': (), 'latest': False, 'signal': 'KILL'})
+ {'all': False, 'cidfile': (), 'containers': (), 'filter': (), 'latest': False, 'signal': 'KILL'})

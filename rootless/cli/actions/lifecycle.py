@@ -1,4 +1,4 @@
-"""``start stop restart kill rm wait rename``."""
+"""``start stop restart kill pause unpause rm wait rename``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def start(
     all: bool,
     attach: bool,
     detach_keys: str | None,
+    filter: list[str],
     interactive: bool,
     latest: bool,
     sig_proxy: bool,
@@ -35,7 +36,7 @@ def start(
 
     attach = attach or interactive
     each = Each(quiet=attach)
-    each.choose(containers, everything=all, latest=latest, only=lambda status: status not in _RUNNING)
+    each.choose(containers, everything=all, latest=latest, filters=filter, only=lambda status: status not in _RUNNING)
     if attach and len(each.targets) != 1:
         raise UsageError("--attach takes one container", "start the others without --attach")
     codes = []
@@ -55,6 +56,7 @@ def stop(
     containers: list[str],
     all: bool,
     cidfile: list[str],
+    filter: list[str],
     ignore: bool,
     latest: bool,
     time: int | None,
@@ -62,7 +64,9 @@ def stop(
     """Stop containers."""
     from rootless.engine import stop as engine
 
-    each = Each(ignore=ignore).choose([*containers, *from_files(cidfile)], everything=all, latest=latest, only=_runs)
+    each = Each(ignore=ignore).choose(
+        [*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter, only=_runs
+    )
     return each.do(lambda container: engine.stop(container, time))
 
 
@@ -70,6 +74,8 @@ def restart(
     *,
     containers: list[str],
     all: bool,
+    cidfile: list[str],
+    filter: list[str],
     latest: bool,
     running: bool,
     time: int | None,
@@ -77,7 +83,13 @@ def restart(
     """Stop containers if they run, and start them."""
     from rootless.engine import stop as engine
 
-    each = Each().choose(containers, everything=all or running, latest=latest, only=_runs if running else None)
+    each = Each().choose(
+        [*containers, *from_files(cidfile)],
+        everything=all or running,
+        latest=latest,
+        filters=filter,
+        only=_runs if running else None,
+    )
     return each.do(lambda container: engine.restart(container, time))
 
 
@@ -86,21 +98,51 @@ def kill(
     containers: list[str],
     all: bool,
     cidfile: list[str],
+    filter: list[str],
     latest: bool,
     signal: str,
 ) -> int:
     """Send a signal to containers."""
     from rootless.engine import stop as engine
 
-    each = Each().choose([*containers, *from_files(cidfile)], everything=all, latest=latest, only=_runs)
+    each = Each().choose([*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter, only=_runs)
     return each.do(lambda container: engine.kill(container, signal))
 
 
-def rm(
+def pause(*, containers: list[str], all: bool, cidfile: list[str], filter: list[str], latest: bool) -> int:
+    """Freeze running containers."""
+    from rootless.engine import pause as engine
+
+    each = Each().choose(
+        [*containers, *from_files(cidfile)],
+        everything=all,
+        latest=latest,
+        filters=filter,
+        only=lambda status: status == "running",
+    )
+    return each.do(engine.pause)
+
+
+def unpause(*, containers: list[str], all: bool, cidfile: list[str], filter: list[str], latest: bool) -> int:
+    """Let paused containers go on."""
+    from rootless.engine import pause as engine
+
+    each = Each().choose(
+        [*containers, *from_files(cidfile)],
+        everything=all,
+        latest=latest,
+        filters=filter,
+        only=lambda status: status == "paused",
+    )
+    return each.do(engine.unpause)
+
+
+def rm(  # noqa: PLR0913 - one per option
     *,
     containers: list[str],
     all: bool,
     cidfile: list[str],
+    filter: list[str],
     force: bool,
     ignore: bool,
     latest: bool,
@@ -118,7 +160,8 @@ def rm(
             raise
 
     each = Each(ignore=ignore or force, missing_code=_MISSING)
-    return each.choose([*containers, *from_files(cidfile)], everything=all, latest=latest).do(verb)
+    names = [*containers, *from_files(cidfile)]
+    return each.choose(names, everything=all, latest=latest, filters=filter).do(verb)
 
 
 def wait(*, containers: list[str], condition: list[str], ignore: bool, interval: str, latest: bool) -> int:

@@ -7,7 +7,7 @@ from rootless.errors import NotFoundError, RpodError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rootless.state.container import Container
 
@@ -65,13 +65,19 @@ class Each:
         *,
         everything: bool = False,
         latest: bool = False,
+        filters: Sequence[str] = (),
         only: Callable[[str], bool] | None = None,
     ) -> Each:
-        """Take ``names``, or the latest, or all containers whose status passes ``only``. Raises UsageError."""
+        """Take ``names``, or the latest, or all containers whose status passes ``only``. Raises UsageError.
+
+        ``filters`` choose among the names, or without any among all containers.
+        """
         from rootless.state.containers import Containers
 
         if bool(names) + everything + latest > 1:
             raise UsageError("names, --all and --latest exclude each other", "give one of them")
+        if filters:
+            return self._choose_filtered(names, filters, latest=latest, only=only)
         if not (names or everything or latest):
             raise UsageError("a container is missing", "give names or ids, --latest or --all; rpod ps -a lists them")
         store = Containers()
@@ -83,6 +89,22 @@ class Each:
         else:
             chosen = sorted(store.all(), key=lambda container: container.record.created_ns)
             self.targets = [(c.id, c) for c in chosen if only is None or only(c.state().status)]
+        return self
+
+    def _choose_filtered(
+        self, names: list[str], filters: Sequence[str], *, latest: bool, only: Callable[[str], bool] | None
+    ) -> Each:
+        from rootless.engine import filters as rules
+        from rootless.state.containers import Containers
+
+        if latest:
+            raise UsageError("--filter and --latest exclude each other", "give one of them")
+        named = {one(name).id for name in names}
+        chosen = rules.select(list(filters), Containers())
+        chosen.sort(key=lambda container: container.record.created_ns)
+        for container in chosen:
+            if container.id in named if names else only is None or only(container.state().status):
+                self.targets.append((container.id, container))
         return self
 
     def do(self, verb: Callable[[Container], object]) -> int:

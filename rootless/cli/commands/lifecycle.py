@@ -1,4 +1,4 @@
-"""``start stop restart kill rm wait rename``: the life of a container."""
+"""``start stop restart kill pause unpause rm wait rename``: the life of a container."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import CidFiles, DetachKeys, Latest, Names, SigProxy, StopTime
+from rootless.cli.options import CidFiles, DetachKeys, Filters, Latest, Names, SigProxy, StopTime
 
 Ignore = Annotated[bool, option("--ignore", "-i", text="A container that is not there is no error.")]
 
@@ -24,6 +24,7 @@ class Start:
     all: Annotated[bool, option("--all", text="Every container that does not run.")] = False
     attach: Annotated[bool, option("--attach", "-a", text="Show the output and wait for the end.")] = False
     detach_keys: DetachKeys = None
+    filter: Filters = []
     interactive: Annotated[bool, option("--interactive", "-i", text="Give it standard input.")] = False
     latest: Latest = False
     sig_proxy: SigProxy = True
@@ -38,6 +39,7 @@ class Stop:
     containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
     cidfile: CidFiles = []
+    filter: Filters = []
     ignore: Ignore = False
     latest: Latest = False
     time: StopTime = None
@@ -49,6 +51,8 @@ class Restart:
 
     containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every container.")] = False
+    cidfile: CidFiles = []
+    filter: Filters = []
     latest: Latest = False
     running: Annotated[bool, option("--running", text="Every running container.")] = False
     time: StopTime = None
@@ -61,8 +65,36 @@ class Kill:
     containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
     cidfile: CidFiles = []
+    filter: Filters = []
     latest: Latest = False
     signal: Annotated[str, option("--signal", "-s", metavar="SIGNAL", text="TERM, SIGTERM or 15 (KILL).")] = "KILL"
+
+
+@command(
+    "pause",
+    "container pause",
+    runs="lifecycle:pause",
+    examples=["rpod pause web", "rpod pause --all", "rpod pause --filter label=tier=front"],
+)
+class Pause:
+    """Stop every process of running containers where it is; they keep their memory and take no time."""
+
+    containers: Names = []
+    all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
+    cidfile: CidFiles = []
+    filter: Filters = []
+    latest: Latest = False
+
+
+@command("unpause", "container unpause", runs="lifecycle:unpause", examples=["rpod unpause web", "rpod unpause --all"])
+class Unpause:
+    """Let paused containers go on."""
+
+    containers: Names = []
+    all: Annotated[bool, option("--all", "-a", text="Every paused container.")] = False
+    cidfile: CidFiles = []
+    filter: Filters = []
+    latest: Latest = False
 
 
 @command(
@@ -78,6 +110,9 @@ class Rm:
     containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every container.")] = False
     cidfile: CidFiles = []
+    filter: Annotated[
+        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits; see FILTERS in rpod(1).")
+    ] = []
     force: Annotated[bool, option("--force", "-f", text="Also running ones; a missing one is no error.")] = False
     ignore: Ignore = False
     latest: Latest = False

@@ -1,0 +1,51 @@
+"""``pause`` and ``unpause``: every process of a container stops where it is, and goes on, by the cgroup freezer."""
+
+from __future__ import annotations
+
+from rootless.errors import LimitError, StateError, os_reason
+from rootless.runtime import cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.container import Container
+
+
+def pause(container: Container) -> None:
+    """Freeze a running container. StateError in any other state, LimitError where it has no cgroup."""
+    with container.lock():
+        state = container.state()
+        if state.status != "running":
+            raise StateError(
+                f"container {container.name} is {state.status}: only a running one can be paused",
+                f"rpod unpause {container.name}" if state.status == "paused" else f"rpod start {container.name}",
+            )
+        _freeze(container, frozen=True)
+
+
+def unpause(container: Container) -> None:
+    """Let a paused container go on. StateError in any other state."""
+    with container.lock():
+        state = container.state()
+        if state.status != "paused":
+            raise StateError(
+                f"container {container.name} is {state.status}, not paused", "rpod ps --filter status=paused"
+            )
+        _freeze(container, frozen=False)
+
+
+def thaw(container: Container) -> None:
+    """Let a paused container that was sent a signal go on: frozen, it takes none but SIGKILL."""
+    _freeze(container, frozen=False)
+
+
+def _freeze(container: Container, *, frozen: bool) -> None:
+    run = container.run_record()
+    verb = "paused" if frozen else "unpaused"
+    try:
+        cgroup.freeze(run.cgroup if run else "", frozen)
+    except FileNotFoundError:
+        pass  # it ended just now, and its cgroup with it
+    except LimitError as error:
+        raise LimitError(f"container {container.name} cannot be {verb}: {error.message}", error.hint) from error
+    except OSError as error:
+        raise StateError(f"container {container.name} cannot be {verb}: {os_reason(error)}") from error
