@@ -6,8 +6,10 @@ import gc
 import os
 import sys
 
-from rootless import log
+import rootless
+from rootless import log, paths
 from rootless.errors import RpodError, os_reason
+from rootless.kernel.codecache import CodeCache
 
 _INTERRUPTED, _BROKEN_PIPE, _ENGINE = 130, 141, 125
 # The usual 700 makes the collector look a dozen times at what only imports have made.
@@ -16,27 +18,27 @@ _GC_THRESHOLD = 20_000
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code: no exception leaves."""
-    from rootless.cli import output
-
     try:
         return _command(argv)
     except RpodError as error:
-        output.report(error)
+        _report(error)
         return error.code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
         return _BROKEN_PIPE
     except OSError as error:
-        output.report(RpodError(os_reason(error), _trace()))
+        _report(RpodError(os_reason(error), _trace()))
     except MemoryError:
-        output.report(RpodError("out of memory"))
+        _report(RpodError("out of memory"))
     except Exception as error:  # noqa: BLE001 - the user gets a line, the developer the file
-        output.report(RpodError(f"this is a bug in rpod: {type(error).__name__}: {error}", _trace()))
+        _report(RpodError(f"this is a bug in rpod: {type(error).__name__}: {error}", _trace()))
     return _ENGINE
 
 
 def _command(argv: list[str]) -> int:
+    code_cache = CodeCache(rootless, paths.cache())
+    code_cache.install()
     from rootless.cli import fast
 
     code = fast.run(argv)
@@ -44,7 +46,14 @@ def _command(argv: list[str]) -> int:
         from rootless.cli import app
 
         code = app.run(argv)
+    code_cache.save()
     return code
+
+
+def _report(error: RpodError) -> None:
+    from rootless.cli import output
+
+    output.report(error)
 
 
 def _trace() -> str:
@@ -53,7 +62,6 @@ def _trace() -> str:
 
     text = traceback.format_exc()
     log.debug(text)
-    from rootless import paths
     from rootless.kernel import files
 
     try:
@@ -67,14 +75,12 @@ def _trace() -> str:
 
 def _flush(code: int) -> int:
     """Write out what is buffered: a full disk must not look like success."""
-    from rootless.cli import output
-
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         return code or _BROKEN_PIPE
     except OSError as error:
-        output.report(RpodError(f"standard output: {os_reason(error)}"))
+        _report(RpodError(f"standard output: {os_reason(error)}"))
         return code or _ENGINE
     return code
 

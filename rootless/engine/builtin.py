@@ -10,7 +10,7 @@ import os
 
 from rootless import paths
 from rootless.errors import StorageError, os_reason
-from rootless.kernel import fastjson, files
+from rootless.kernel import digest, fastjson, files
 from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
@@ -39,12 +39,10 @@ def ensure(name: str) -> Image | None:
     if name in _SHORT and _is_taken(store):
         return None
     binary = _read_binary()
-    import hashlib
-
-    digest = hashlib.sha256(binary).hexdigest()
+    binary_digest = digest.sha256_hex(binary)
     image = store.find(NAME)
-    if image is None or image.config.labels.get(_LABEL) != digest:
-        image = store.add(_build(binary, digest), [NAME])
+    if image is None or image.config.labels.get(_LABEL) != binary_digest:
+        image = store.add(_build(binary, binary_digest), [NAME])
         image.found_as = NAME
     return image
 
@@ -76,7 +74,6 @@ def _read_binary() -> bytes:
 
 def _build(binary: bytes, binary_digest: str) -> NewImage:
     """Unpack the layer and return the image's documents. The helper's own time is the image's."""
-    import hashlib
     import time
 
     from rootless.image import manifest
@@ -85,7 +82,7 @@ def _build(binary: bytes, binary_digest: str) -> NewImage:
 
     modified_s = int(os.stat(binary_path()).st_mtime)
     layer = _layer_tar(binary, modified_s)
-    diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    diff_id = f"sha256:{digest.sha256_hex(layer)}"
     layers = LayerStore(paths.data())
     if not layers.has(diff_id):
         with Unpacker(layers) as unpacker:
@@ -124,10 +121,7 @@ def _config(diff_id: str, binary_digest: str, created: str) -> dict[str, object]
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
-    import hashlib
-
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    return {"mediaType": media_type, "digest": digest, "size": len(content)}
+    return {"mediaType": media_type, "digest": f"sha256:{digest.sha256_hex(content)}", "size": len(content)}
 
 
 def _layer_tar(binary: bytes, modified_s: int) -> bytes:

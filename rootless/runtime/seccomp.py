@@ -12,13 +12,8 @@ import os
 import rootless
 from rootless import log, paths
 from rootless.errors import UsageError, os_reason
-from rootless.kernel import fastjson, files
+from rootless.kernel import digest, fastjson, files
 from rootless.runtime.seccomp_profile import ARCHITECTURES
-
-try:
-    from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and newer
-except ImportError:
-    from _sha256 import sha256  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +39,7 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
     """
     machine = machine or os.uname().machine
     words = fastjson.dumps(profile).encode()
-    name = sha256(b"\0".join((_FORMAT, rootless.__version__.encode(), words))).hexdigest()
+    name = digest.sha256_hex(b"\0".join((_FORMAT, rootless.__version__.encode(), words)))
     directory = f"{paths.cache()}/seccomp"
     path = f"{directory}/{name}-{machine}"
     try:
@@ -64,8 +59,7 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
 
 def _wrap(program: bytes) -> bytes:
     """Length and checksum before the program: without fsync a power cut may leave half a file."""
-    checksum: bytes = sha256(program).digest()
-    return len(program).to_bytes(8, "little") + checksum + program
+    return len(program).to_bytes(8, "little") + digest.sha256_bytes(program) + program
 
 
 def _unwrap(data: bytes) -> bytes:
