@@ -78,8 +78,8 @@ class Mount:
             raise SpecError("config.json: mounts[].destination must be an absolute path")
         options = _strings(value, "options", "mounts[].")
         type_ = _take(value, "type", str, "", "mounts[].")
-        if not type_ and ("bind" in options or "rbind" in options):
-            type_ = "bind"
+        if "bind" in options or "rbind" in options:
+            type_ = "bind"  # whatever stands there: "none" is usual
         return cls(destination, type_, _take(value, "source", str, "", "mounts[]."), options)
 
 

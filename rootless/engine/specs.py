@@ -8,6 +8,7 @@ import stat
 from rootless import config
 from rootless.engine import values
 from rootless.errors import UnsupportedError, UsageError, os_reason
+from rootless.runtime import mounts as kernel_mounts
 from rootless.runtime import security
 from rootless.spec import Device, Mount, Spec
 
@@ -121,7 +122,11 @@ def _mounts(
     default = [*_system_mounts(options, record, spec, shm_size), *_generated(options, record)]
     targets = {mount.destination for mount in wanted}
     kept = [mount for mount in default if mount.destination not in targets]
-    return kept + [mount.to_mount() for mount in wanted]
+    mounts_ = kept + [mount.to_mount() for mount in wanted]
+    for mount in mounts_:
+        if "rbind" in mount.options:
+            mount.options = [kernel_mounts.below(option) for option in mount.options]
+    return mounts_
 
 
 def _system_mounts(options: ContainerOptions, record: ContainerRecord, spec: Spec, shm_size: str) -> list[Mount]:

@@ -31,6 +31,12 @@ _ATTRIBUTES = {  # option -> (bits to set, bits to clear)
     "strictatime": (sc.MOUNT_ATTR_STRICTATIME, sc.MOUNT_ATTR_ATIME_MASK),
     "relatime": (0, sc.MOUNT_ATTR_ATIME_MASK),
     "nodiratime": (sc.MOUNT_ATTR_NODIRATIME, 0),
+    "diratime": (0, sc.MOUNT_ATTR_NODIRATIME),
+    "atime": (0, sc.MOUNT_ATTR_ATIME_MASK),
+    "norelatime": (sc.MOUNT_ATTR_STRICTATIME, sc.MOUNT_ATTR_ATIME_MASK),
+    "nostrictatime": (0, sc.MOUNT_ATTR_ATIME_MASK),
+    "nosymfollow": (sc.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "symfollow": (0, sc.MOUNT_ATTR_NOSYMFOLLOW),
 }
 _PROPAGATION = {
     "private": sc.MS_PRIVATE,
@@ -38,17 +44,33 @@ _PROPAGATION = {
     "shared": sc.MS_SHARED,
     "unbindable": sc.MS_UNBINDABLE,
 }
-_IGNORED = frozenset(("bind", "rbind", "defaults"))
+# What a mount is by default, and what the kernel has no more (mand: Linux 5.15).
+_IGNORED = frozenset(("bind", "rbind", "defaults", "async", "loud", "nomand", "noiversion", "nolazytime"))
+# Where the namespace that a new one belongs to is shared, the kernel lets nobody mount it: the host's is shown.
+_SHOWN_INSTEAD = {"sysfs": "/sys", "mqueue": "/dev/mqueue", "cgroup2": "/sys/fs/cgroup"}
+_OWN_PLACES = ("proc", "sysfs", "devpts", "mqueue", "cgroup2")
 
 
 class Options:
     """Mount options, sorted by who acts on them: attributes, propagation, the file system, rpod."""
 
-    __slots__ = ("clear", "copy_up", "data", "propagation", "propagation_recursive", "recursive", "set")
+    __slots__ = (
+        "clear",
+        "clear_below",
+        "copy_up",
+        "data",
+        "propagation",
+        "propagation_recursive",
+        "recursive",
+        "set",
+        "set_below",
+    )
 
     def __init__(self, options: list[str]) -> None:
         self.set = 0
         self.clear = 0
+        self.set_below = 0  # of the options with an r: the mount and all below it
+        self.clear_below = 0
         self.propagation = 0
         self.propagation_recursive = False
         self.recursive = "rbind" in options
@@ -62,6 +84,10 @@ class Options:
             bits, cleared = _ATTRIBUTES[option]
             self.set = self.set & ~cleared | bits
             self.clear = self.clear & ~bits | cleared
+        elif option[:1] == "r" and option[1:] in _ATTRIBUTES:
+            bits, cleared = _ATTRIBUTES[option[1:]]
+            self.set_below = self.set_below & ~cleared | bits
+            self.clear_below = self.clear_below & ~bits | cleared
         elif option in _PROPAGATION:
             self.propagation = _PROPAGATION[option]
         elif option[:1] == "r" and option[1:] in _PROPAGATION:
@@ -131,22 +157,26 @@ def bind(source: int, options: Options) -> int:
     tree = sc.open_tree(
         source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if options.recursive else 0)
     )
-    # A bind keeps what locked flags of the source demand; only what was asked for changes.
-    _set_attributes(tree, options, recursive=options.recursive)
+    set_attributes(tree, options, propagation=options.propagation or sc.MS_PRIVATE)
     return tree
 
 
-def _set_attributes(tree: int, options: Options, *, recursive: bool) -> None:
-    propagation = options.propagation or sc.MS_PRIVATE
-    if options.set or options.clear:
-        clear = options.clear & ~sc.MOUNT_ATTR_RDONLY  # a bind starts writable unless the source is locked
-        try:
-            sc.mount_setattr(tree, options.set, clear, recursive=recursive)
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-            raise LaunchError("the source's file system does not allow these mount options to this user") from error
-    sc.mount_setattr(tree, 0, propagation=propagation, recursive=recursive or options.propagation_recursive)
+def set_attributes(tree: int, options: Options, *, propagation: int) -> None:
+    """Give a detached mount what ``options`` ask for; a bind keeps what locked flags of its source demand."""
+    try:
+        for set_, clear, recursive in (
+            (options.set_below, options.clear_below, True),
+            (options.set, options.clear & ~sc.MOUNT_ATTR_RDONLY, False),  # writable unless the source is locked
+        ):
+            if set_ or clear:
+                sc.mount_setattr(tree, set_, clear, recursive=recursive)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        raise LaunchError("the source's file system does not allow these mount options to this user") from error
+    if propagation:
+        recursive = options.recursive or options.propagation_recursive
+        sc.mount_setattr(tree, 0, propagation=propagation, recursive=recursive)
 
 
 def place(tree: int, target: int) -> None:
@@ -160,7 +190,11 @@ def place(tree: int, target: int) -> None:
 
 def new(fstype: str, source: str, options: Options) -> int:
     """A detached mount of a new file system of ``fstype``, shown with ``source`` in the mount table."""
-    return sc.fsmount(fstype, [("source", source or fstype), *options.data], options.set)
+    tree = sc.fsmount(fstype, [("source", source or fstype), *options.data], options.set)
+    set_below = options.set_below or options.clear_below
+    if set_below or options.propagation:
+        set_attributes(tree, options, propagation=options.propagation)
+    return tree
 
 
 def bind_host(path: str, root: Root, target: str, options: list[str]) -> None:
@@ -185,24 +219,48 @@ def perform(mount: Mount, root: Root) -> None:
     try:
         options = Options(mount.options)
         if mount.type == "bind":
+            if options.data:
+                name = options.data[0][0]
+                raise UnsupportedError(f"the mount option {name!r} of {mount.destination} says nothing about a bind")
             bind_host(mount.source, root, mount.destination, mount.options)
-        elif mount.type in ("tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup2"):
-            # The runtime's own places must be plain directories: a link at /proc or /sys in an image is an attack.
-            special = mount.type != "tmpfs"
-            target = root.make(mount.destination, directory=True)
-            if special:
-                os.close(target)
-                target = root.open(mount.destination, links=False)
-            tree = new(mount.type, mount.source, options)
-            if options.copy_up:
-                copy_up(target, tree, options)
-            place(tree, target)
         else:
-            raise UnsupportedError(f"a mount of type {mount.type!r} at {mount.destination} is not there yet")
+            _perform_new(mount, options, root)
     except OSError as error:
         raise LaunchError(
             f"cannot mount {mount.source or mount.type} at {mount.destination}: {os_reason(error)}"
         ) from error
+
+
+def _perform_new(mount: Mount, options: Options, root: Root) -> None:
+    fstype = "cgroup2" if mount.type == "cgroup" else mount.type
+    target = root.make(mount.destination, directory=True)
+    if fstype in _OWN_PLACES:
+        # The runtime's own places must be plain directories: a link at /proc or /sys in an image is an attack.
+        os.close(target)
+        target = root.open(mount.destination, links=False)
+    try:
+        tree = new(fstype, mount.source, options)
+    except PermissionError:
+        if fstype not in _SHOWN_INSTEAD:
+            raise
+        tree = _show_instead(fstype, mount.options)
+    if options.copy_up:
+        copy_up(target, tree, options)
+    place(tree, target)
+
+
+def _show_instead(fstype: str, options: list[str]) -> int:
+    """The host's own mount, closed as the new one would be, and all below it."""
+    source = os.open(_SHOWN_INSTEAD[fstype], os.O_PATH)
+    try:
+        return bind(source, Options(["rbind", *(below(option) for option in options)]))
+    finally:
+        os.close(source)
+
+
+def below(option: str) -> str:
+    """The form of an option that closes the mounts below as well: ``ro`` becomes ``rro``, ``rw`` stays."""
+    return f"r{option}" if _ATTRIBUTES.get(option, (0, 0))[0] else option
 
 
 def copy_up(target: int, tree: int, options: Options) -> None:
