@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")
+_FAR = 4096 - 257  # PATH_MAX without a name of NAME_MAX bytes and its slash
 _HINT_RANGES = "give this user more subordinate ids: rpod doctor"
 
 
@@ -74,6 +75,7 @@ class Extractor:
         self._record = record
         self._whiteouts = Whiteouts(base=rules.base)
         self._parents = {b"": b""}  # paths that are known to lead to a directory, and that without links
+        self._far: set[bytes] = set()  # those to which only links lead: without, the path is longer than PATH_MAX
         self._times: dict[bytes, int] = {}
         # New files belong to 0:0, unless a directory hands its group down.
         self._inherited_group = not rules.layer
@@ -165,16 +167,26 @@ class Extractor:
         Links are followed inside the root.
         """
         try:
-            real = os.path.realpath(b"/" + folder, strict=True)[1:]
-            if not stat.S_ISDIR(os.stat(real or b".").st_mode):
+            if not stat.S_ISDIR(os.stat(folder).st_mode):
                 raise StorageError(f"{shown(folder)} is not a directory, and something is to be unpacked in it")
         except FileNotFoundError:
-            above, _, base = folder.rpartition(b"/")
-            real_above = self._parents.get(above)
-            real = _joined(self._make_parent(above) if real_above is None else real_above, base)
-            os.mkdir(real, 0o755)
-        self._parents[folder] = real
+            above = folder.rpartition(b"/")[0]
+            if above not in self._parents:
+                self._make_parent(above)
+            os.mkdir(folder, 0o755)
+        real = self._parents[folder] = self._real(folder)
         return real
+
+    def _real(self, folder: bytes) -> bytes:
+        """The path of a directory without links, asked from the kernel."""
+        if not self._is_far(folder):
+            os.chdir(folder)
+            real = os.getcwdb()[1:]
+            os.chdir(b"/")
+            if len(real) < _FAR:
+                return real
+        self._far.add(folder)
+        return folder
 
     def _clear(self, name: bytes) -> None:
         """Remove what an entry replaces."""
@@ -199,27 +211,39 @@ class Extractor:
             if entry.sparse is not None:
                 self._write_sparse(fd, name, entry)
             elif entry.size:
-                while piece := self._archive.piece():
-                    write_all(fd, piece)
-                if self._record is not None:
-                    self._record.file(name, entry.size)
+                self._write(fd, name, entry)
             self._describe(fd, name, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
 
+    def _write(self, fd: int, name: bytes, entry: Entry) -> None:
+        far = self._is_far(name)
+        while piece := self._archive.piece():
+            write_all(fd, piece)
+            if far and self._record is not None:
+                self._record.raw(piece)
+        if self._record is not None and not far:
+            self._record.file(name, entry.size)
+
+    def _is_far(self, name: bytes) -> bool:
+        return bool(self._far) and name.rpartition(b"/")[0] in self._far
+
     def _write_sparse(self, fd: int, name: bytes, entry: Entry) -> None:
         """The stored pieces at their offsets; the reader guarantees that they add up to the stored data."""
         piece = memoryview(b"")
+        far = self._is_far(name)
         for offset, length in entry.sparse or ():
             os.lseek(fd, offset, os.SEEK_SET)
             left = length
             while left:
                 piece = piece or self._archive.piece()
                 write_all(fd, piece[:left])
+                if far and self._record is not None:
+                    self._record.raw(piece[:left])
                 left, piece = left - min(left, len(piece)), piece[left:]
         os.ftruncate(fd, entry.real_size)
-        if self._record is not None and entry.sparse:
+        if self._record is not None and entry.sparse and not far:
             self._record.sparse(name, entry.sparse)
 
     def _directory(self, name: bytes, entry: Entry) -> None:
@@ -232,7 +256,8 @@ class Extractor:
                 made = False
             else:
                 self._replace_by_directory(name)
-        self._parents[name] = name
+        if not self._is_far(name):
+            self._parents[name] = name
         if not made and self._rules.keep_directories:
             return
         fd = os.open(name or b".", _DIRECTORY)

@@ -73,6 +73,15 @@ STRANGE = tar(
 )
 
 
+def far_away() -> bytes:
+    """Links lead to a place whose path is longer than PATH_MAX."""
+    deep = "/".join(["d"] * 900)
+    entries = [directory(deep), symlink("l0", deep)]
+    for i in range(2):
+        entries += [directory(f"l{i}/{deep}"), symlink(f"l{i + 1}", f"l{i}/{deep}")]
+    return tar(*entries, member("l2/far", b"content " * 100), directory("l2/new"), member("l2/new/far", b"twice"))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -81,10 +90,11 @@ STRANGE = tar(
         tar(member("a", b"x" * 3_000_000), member("b", os.urandom(513))),
         tar(member("a", b"no end mark"))[:1024],
         tar(member("a", b"more behind the end")) + b"trailing bytes that are no archive",
+        far_away(),
         old_gnu_sparse() + bytes(1024),
         tar(member("unknown", b"data of a kind that nobody knows", type=b"Z"), member("after", b"y")),
     ],
-    ids=["strange", "empty", "large", "endless", "trailer", "sparse", "unknown"],
+    ids=["strange", "empty", "large", "endless", "trailer", "far", "sparse", "unknown"],
 )
 def test_every_byte_comes_back(store: LayerStore, data: bytes) -> None:
     info = unpack(store, data, parent=digest(b"something below"))
