@@ -56,9 +56,14 @@ def cache() -> str:
     return _base("XDG_CACHE_HOME", ".cache") + "/rpod"
 
 
+def config_home() -> str:
+    """The user's configuration of all programs."""
+    return _base("XDG_CONFIG_HOME", ".config")
+
+
 def user_config() -> str:
     """The user's configuration file."""
-    return _base("XDG_CONFIG_HOME", ".config") + "/rpod/containers.toml"
+    return f"{config_home()}/rpod/containers.toml"
 
 
 def runtime() -> str:

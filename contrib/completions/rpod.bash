@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach container cp create diff doctor exec history image images info inspect kill logs pause port ps pull rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
+            verbs='attach container cp create diff doctor exec history image images info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -13,6 +13,9 @@ _rpod_spec() {
             ;;
         'image')
             verbs='diff exists history inspect list ls prune pull remove rm tag tree untag'
+            ;;
+        'quadlet')
+            verbs='install list ls print remove rm sync verify'
             ;;
         'system')
             verbs='df doctor info prune'
@@ -132,6 +135,36 @@ _rpod_spec() {
             valued='--platform --policy'
             kind='images'
             ;;
+        'quadlet install')
+            options='--reload-systemd -r --replace'
+            valued=''
+            kind=''
+            ;;
+        'quadlet list' | 'quadlet ls')
+            options='-f --filter --format -n --noheading'
+            valued='-f --filter --format'
+            kind=''
+            ;;
+        'quadlet print')
+            options='--unit'
+            valued=''
+            kind=''
+            ;;
+        'quadlet rm' | 'quadlet remove')
+            options='-a --all -f --force -i --ignore --reload-systemd'
+            valued=''
+            kind=''
+            ;;
+        'quadlet sync')
+            options='--reload-systemd'
+            valued=''
+            kind=''
+            ;;
+        'quadlet verify')
+            options=''
+            valued=''
+            kind=''
+            ;;
         'rename' | 'container rename')
             options=''
             valued=''
@@ -223,7 +256,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | image | system) ;; *) break ;; esac
+        case $path in container | image | quadlet | system) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

@@ -9,7 +9,7 @@ function __rpod_path
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
-            contains -- "$path" container image system; or break
+            contains -- "$path" container image quadlet system; or break
         end
     end
     echo "$path"
@@ -39,6 +39,7 @@ complete -c rpod -n '__rpod_at ' -a pause -d 'Stop every process of running cont
 complete -c rpod -n '__rpod_at ' -a port -d 'List the published ports of a container'
 complete -c rpod -n '__rpod_at ' -a ps -d 'List the running containers'
 complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry'
+complete -c rpod -n '__rpod_at ' -a quadlet -d 'quadlet commands'
 complete -c rpod -n '__rpod_at ' -a rename -d 'Give a container another name'
 complete -c rpod -n '__rpod_at ' -a restart -d 'Stop containers if they run, then start them'
 complete -c rpod -n '__rpod_at ' -a rm -d 'Remove containers'
@@ -90,6 +91,14 @@ complete -c rpod -n '__rpod_at image' -a rm -d 'Remove images'
 complete -c rpod -n '__rpod_at image' -a tag -d 'Give an image more names'
 complete -c rpod -n '__rpod_at image' -a tree -d 'Show an image\'s layers, and which images stand on each'
 complete -c rpod -n '__rpod_at image' -a untag -d 'Take names from an image, all of them if none is given'
+complete -c rpod -n '__rpod_at quadlet' -a install -d 'Install a Quadlet file, one with files beside it, or a folder of them as an application'
+complete -c rpod -n '__rpod_at quadlet' -a list -d 'List the Quadlet files and their services'
+complete -c rpod -n '__rpod_at quadlet' -a ls -d 'List the Quadlet files and their services'
+complete -c rpod -n '__rpod_at quadlet' -a print -d 'Print a Quadlet file, or the service that it becomes'
+complete -c rpod -n '__rpod_at quadlet' -a remove -d 'Remove Quadlet files; of an application all of it'
+complete -c rpod -n '__rpod_at quadlet' -a rm -d 'Remove Quadlet files; of an application all of it'
+complete -c rpod -n '__rpod_at quadlet' -a sync -d 'Write the services of all Quadlet files into ~/.config/systemd/user, and remove those of files that have gone'
+complete -c rpod -n '__rpod_at quadlet' -a verify -d 'Say what Quadlet files become, and why they would not start'
 complete -c rpod -n '__rpod_at system' -a df -d 'Show how much disk images, containers and volumes take'
 complete -c rpod -n '__rpod_at system' -a doctor -d 'Try everything that rpod needs, and say what mends it'
 complete -c rpod -n '__rpod_at system' -a info -d 'Show this machine and how rpod is set up on it'
@@ -275,6 +284,17 @@ complete -c rpod -n '__rpod_in pull "image pull"' -l policy -r -d 'always, missi
 complete -c rpod -n '__rpod_in pull "image pull"' -s q -l quiet -d 'Print the image\'s id only.'
 complete -c rpod -n '__rpod_in pull "image pull"' -l tls-verify -d 'Ask for HTTPS and a good certificate (true).'
 complete -c rpod -n '__rpod_in pull "image pull"' -a '(rpod __names images 2>/dev/null)'
+complete -c rpod -n '__rpod_in "quadlet install"' -l reload-systemd -d 'Let systemd read its units anew (true).'
+complete -c rpod -n '__rpod_in "quadlet install"' -s r -l replace -d 'Also if it is there already.'
+complete -c rpod -n '__rpod_in "quadlet list" "quadlet ls"' -s f -l filter -r -d 'Only what fits; see FILTERS in rpod(1).'
+complete -c rpod -n '__rpod_in "quadlet list" "quadlet ls"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in "quadlet list" "quadlet ls"' -s n -l noheading -d 'Leave the headings out.'
+complete -c rpod -n '__rpod_in "quadlet print"' -l unit -d 'The service.'
+complete -c rpod -n '__rpod_in "quadlet rm" "quadlet remove"' -s a -l all -d 'Every one that is yours.'
+complete -c rpod -n '__rpod_in "quadlet rm" "quadlet remove"' -s f -l force -d 'Stop what runs.'
+complete -c rpod -n '__rpod_in "quadlet rm" "quadlet remove"' -s i -l ignore -d 'One that is not there is no error.'
+complete -c rpod -n '__rpod_in "quadlet rm" "quadlet remove"' -l reload-systemd -d 'Let systemd read its units anew (true).'
+complete -c rpod -n '__rpod_in "quadlet sync"' -l reload-systemd -d 'Let systemd read its units anew (true).'
 complete -c rpod -n '__rpod_in rename "container rename"' -a '(rpod __names containers 2>/dev/null)'
 complete -c rpod -n '__rpod_in restart "container restart"' -s a -l all -d 'Every container.'
 complete -c rpod -n '__rpod_in restart "container restart"' -l cidfile -r -d 'A file with the container\'s id; may be repeated.'

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 import rootless
 from rootless.cli import commands, declare, fast
-from rootless.errors import UsageError
+from rootless.errors import RpodError, UsageError
 
 assert commands.__all__  # importing them declares them
 
@@ -41,6 +41,22 @@ def options(
 def tree() -> Any:
     """The group of all commands, as Typer builds it."""
     return get_command(declare.APP)
+
+
+def refusal(argv: list[str]) -> RpodError | None:
+    """Why ``run`` would refuse this command line, None if it would not. Nothing is done."""
+    command, context, name, words = tree(), None, "rpod", list(argv)
+    try:
+        while True:
+            context = command.make_context(name, words, parent=context)
+            if not hasattr(command, "commands"):
+                return None
+            rest = [*context._protected_args, *context.args]  # noqa: SLF001  (as Click's own Group.invoke)
+            name, command, words = command.resolve_command(context, rest)
+    except typer.TyperException as error:
+        return declare.usage(error)
+    except RpodError as error:
+        return error
 
 
 def run(argv: list[str]) -> int:

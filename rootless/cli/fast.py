@@ -37,6 +37,17 @@ def run(argv: list[str]) -> int | None:
     return words.perform(*parsed)
 
 
+def understands(argv: list[str]) -> bool:
+    """Whether ``run`` would carry out this command line. Nothing is done."""
+    from rootless.cli._tables import GLOBALS
+
+    try:
+        parse(_options(argv, GLOBALS, {}, interspersed=False))
+    except (_NotUnderstoodError, UsageError):
+        return False
+    return True
+
+
 def apply_globals(values: dict[str, Any]) -> None:
     """Put the options that stand before the command into force."""
     level = values.get("log_level", "warn")

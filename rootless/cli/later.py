@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "": """stats update commit export mount unmount umount init healthcheck events purge chown
         push save load import search login logout manifest volume build builder secret
-        artifact farm quadlet generate auto-update completion config check network pod kube compose cri
+        artifact farm generate auto-update completion config check network pod kube compose cri
         dashboard""",
     "container": """stats update commit export mount unmount umount init exists cleanup prune
         checkpoint restore clone runlabel""",

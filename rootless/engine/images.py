@@ -208,3 +208,10 @@ def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> No
     containers = Containers()
     for user in users:
         remove(containers.resolve(user.id), force=True, volumes=False, timeout_s=None)
+
+
+def is_here(name: str) -> bool:
+    """Whether no pull is needed for ``name``. Raises ImageError for what cannot be a name."""
+    from rootless.engine import builtin
+
+    return builtin.is_name(name) or find(name) is not None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'image', 'system'])
+NOUNS = frozenset(['container', 'image', 'quadlet', 'system'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__names': '__names',
  'attach': 'attach',
@@ -62,6 +62,15 @@ MODULES: dict[str, str] = {'__names': '__names',
  'port': 'port',
  'ps': 'ps',
  'pull': 'pull',
+ 'quadlet generator': 'quadlet_generator',
+ 'quadlet install': 'quadlet_install',
+ 'quadlet list': 'quadlet_list',
+ 'quadlet ls': 'quadlet_list',
+ 'quadlet print': 'quadlet_print',
+ 'quadlet remove': 'quadlet_rm',
+ 'quadlet rm': 'quadlet_rm',
+ 'quadlet sync': 'quadlet_sync',
+ 'quadlet verify': 'quadlet_verify',
  'remove': 'rm',
  'rename': 'rename',
  'restart': 'restart',

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rootless.cli.commands import changes, create, image, lifecycle, look, system, talk
+from rootless.cli.commands import changes, create, image, lifecycle, look, system, talk, units
 
-__all__ = ["changes", "create", "image", "lifecycle", "look", "system", "talk"]
+__all__ = ["changes", "create", "image", "lifecycle", "look", "system", "talk", "units"]

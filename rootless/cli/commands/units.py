@@ -1,0 +1,93 @@
+"""``quadlet``: containers as systemd user services."""
+
+# ruff: noqa: TC001  (Typer reads the annotations when it runs)
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, command, option
+from rootless.cli.options import Filters, Format
+
+Quadlets = Annotated[list[str], argument("[QUADLET]...", "Names of Quadlet files: web.container.")]
+ReloadSystemd = Annotated[bool, option("--reload-systemd", text="Let systemd read its units anew (true).")]
+
+
+@command(
+    "quadlet install",
+    runs="units:install",
+    examples=["rpod quadlet install web.container", "rpod quadlet install web.container nginx.conf"],
+)
+class Install:
+    """Install a Quadlet file, one with files beside it, or a folder of them as an application."""
+
+    path: Annotated[str, argument("PATH")]
+    files: Annotated[list[str], argument("[FILE]...")] = []
+    reload_systemd: ReloadSystemd = True
+    replace: Annotated[bool, option("--replace", "-r", text="Also if it is there already.")] = False
+
+
+@command(
+    "quadlet list",
+    runs="units:list_",
+    aliases=("quadlet ls",),
+    examples=["rpod quadlet list", "rpod quadlet list --format '{{.UnitName}} {{.Status}}'"],
+)
+class List:
+    """List the Quadlet files and their services."""
+
+    filter: Filters = []
+    format: Format = ""
+    noheading: Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")] = False
+
+
+@command(
+    "quadlet print",
+    runs="units:print_",
+    examples=["rpod quadlet print web.container", "rpod quadlet print --unit web.container"],
+)
+class Print:
+    """Print a Quadlet file, or the service that it becomes."""
+
+    quadlet: Annotated[str, argument("QUADLET")]
+    unit: Annotated[bool, option("--unit", text="The service.")] = False
+
+
+@command(
+    "quadlet rm",
+    runs="units:rm",
+    aliases=("quadlet remove",),
+    examples=["rpod quadlet rm web.container", "rpod quadlet rm --force --all"],
+)
+class Remove:
+    """Remove Quadlet files; of an application all of it."""
+
+    quadlets: Quadlets = []
+    all: Annotated[bool, option("--all", "-a", text="Every one that is yours.")] = False
+    force: Annotated[bool, option("--force", "-f", text="Stop what runs.")] = False
+    ignore: Annotated[bool, option("--ignore", "-i", text="One that is not there is no error.")] = False
+    reload_systemd: ReloadSystemd = True
+
+
+@command(
+    "quadlet sync",
+    runs="units:sync",
+    examples=["rpod quadlet sync && systemctl --user start web"],
+)
+class Sync:
+    """Write the services of all Quadlet files into ~/.config/systemd/user, and remove those of files that have gone."""
+
+    reload_systemd: ReloadSystemd = True
+
+
+@command("quadlet verify", runs="units:verify", examples=["rpod quadlet verify", "rpod quadlet verify web.container"])
+class Verify:
+    """Say what Quadlet files become, and why they would not start. Status 1: one would not."""
+
+    quadlets: Quadlets = []
+
+
+@command("quadlet generator", runs="units:generator", hidden=True)
+class Generator:
+    """What systemd calls: write all services into a folder (systemd.generator(7))."""
+
+    folders: Annotated[list[str], argument("NORMAL [EARLY LATE]")]
