@@ -4,15 +4,15 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach container cp create diff doctor exec history image images info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
+            verbs='attach commit container cp create diff doctor exec export history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cp create diff exec inspect kill list logs ls pause port ps remove rename restart rm run start stop top unpause wait'
+            verbs='attach commit cp create diff exec export inspect kill list logs ls pause port ps remove rename restart rm run start stop top unpause wait'
             ;;
         'image')
-            verbs='diff exists history inspect list ls prune pull remove rm tag tree untag'
+            verbs='diff exists history import inspect list ls prune pull remove rm tag tree untag'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -24,6 +24,11 @@ _rpod_spec() {
             options='--detach-keys -l --latest --no-stdin --sig-proxy'
             valued='--detach-keys'
             kind='running'
+            ;;
+        'commit' | 'container commit')
+            options='-a --author -c --change -f --format --iidfile --include-volumes -m --message -p --pause -q --quiet -s --squash'
+            valued='-a --author -c --change -f --format --iidfile -m --message'
+            kind='containers'
             ;;
         'container diff')
             options='--format -l --latest'
@@ -60,6 +65,11 @@ _rpod_spec() {
             valued='--detach-keys -e --env --env-file --preserve-fds -u --user -w --workdir'
             kind='running'
             ;;
+        'export' | 'container export')
+            options='-o --output'
+            valued='-o --output'
+            kind='containers'
+            ;;
         'history' | 'image history')
             options='--format -H --human --no-trunc -q --quiet'
             valued='--format'
@@ -94,6 +104,11 @@ _rpod_spec() {
             options='-a --all --digests -f --filter --format --no-trunc -n --noheading -q --quiet --sort'
             valued='-f --filter --format --sort'
             kind='images'
+            ;;
+        'import' | 'image import')
+            options='--arch -c --change -m --message --os -q --quiet --variant'
+            valued='--arch -c --change -m --message --os --variant'
+            kind=''
             ;;
         'info' | 'system info')
             options='-f --format'

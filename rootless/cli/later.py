@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """stats update commit export mount unmount umount init healthcheck events purge chown
-        push save load import search login logout manifest volume build builder secret
+    "": """stats update mount unmount umount init healthcheck events purge chown
+        push save load search login logout manifest volume build builder secret
         artifact farm generate auto-update completion config check network pod kube compose cri
         dashboard""",
-    "container": """stats update commit export mount unmount umount init exists cleanup prune
+    "container": """stats update mount unmount umount init exists cleanup prune
         checkpoint restore clone runlabel""",
-    "image": """save load import search mount unmount umount copy push build
+    "image": """save load search mount unmount umount copy push build
         sign verify trust scp""",
     "system": "reset check migrate service connection",
 }

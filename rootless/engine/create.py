@@ -46,8 +46,8 @@ def prepare(options: ContainerOptions) -> NewContainer:
     store = Containers()
     record = _record(options, image, store)
     mounts = _mounts(options, image, store)
-    argv = _command(options, image)
-    record.command = argv
+    record.entrypoint, command = _command(options, image)
+    record.command = argv = [*record.entrypoint, *command]
     _free_name(store, options)
     new = store.reserve(record)
     made: list[str] = []
@@ -247,17 +247,16 @@ def _hostname(options: ContainerOptions, record: ContainerRecord) -> str:
     return os.uname().nodename if record.network == "host" else record.id[:12]
 
 
-def _command(options: ContainerOptions, image: Image) -> list[str]:
+def _command(options: ContainerOptions, image: Image) -> tuple[list[str], list[str]]:
     """Entrypoint and command by Docker's rules: a given entrypoint drops the image's command."""
     entrypoint, command = image.config.entrypoint or [], options.command
     if options.entrypoint is not None:
         entrypoint = _entrypoint(options.entrypoint)
     elif not command:
         command = image.config.cmd
-    argv = [*entrypoint, *command]
-    if not argv:
+    if not entrypoint and not command:
         raise UsageError(f"the image {options.image} names no program", "give a command after the image")
-    return argv
+    return entrypoint, command
 
 
 def _entrypoint(text: str) -> list[str]:

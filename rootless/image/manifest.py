@@ -30,7 +30,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 ACCEPTED = (OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX)
@@ -39,9 +39,9 @@ _LAYERS = (
     OCI_LAYER,
     f"{OCI_LAYER}+gzip",
     f"{OCI_LAYER}+zstd",
-    _DOCKER_LAYER,
-    f"{_DOCKER_LAYER}.gzip",
-    f"{_DOCKER_LAYER}.zstd",
+    DOCKER_LAYER,
+    f"{DOCKER_LAYER}.gzip",
+    f"{DOCKER_LAYER}.zstd",
 )
 
 

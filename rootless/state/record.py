@@ -58,6 +58,7 @@ class ContainerRecord(Record):
         "image_id": "",  # sha256:HEX
         "created_ns": 0,
         "command": [],  # entrypoint and arguments, as ps shows them
+        "entrypoint": [],  # what of it is the entrypoint
         "create_command": [],  # rpod's own arguments
         "driver": "",  # storage driver
         "layers": [],  # chain ids, base first
@@ -112,6 +113,7 @@ class ContainerRecord(Record):
         image_id: str
         created_ns: int
         command: list[str]
+        entrypoint: list[str]
         create_command: list[str]
         driver: str
         layers: list[str]

@@ -1,10 +1,13 @@
-"""Uncompress a layer while it arrives: gzip (RFC 1952), zstd (RFC 8878), or plain.
+"""Uncompress a layer while it arrives: gzip (RFC 1952), zstd (RFC 8878), or plain; an archive also from xz or bzip2.
 
 The first bytes decide, and must agree with the media type. Whatever a few bytes claim to
 unpack to, at most one chunk of it is in memory, and the total is bounded.
 """
 
 from __future__ import annotations
+
+import bz2
+import lzma
 
 import zstandard
 from isal import igzip_lib
@@ -20,8 +23,12 @@ _READ = 1 << 18
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_XZ_MAGIC = b"\xfd7zXZ\0"
+_BZIP2_MAGIC = b"BZh"
 # RFC 8878, 3.1.1.1.2: a decoder may limit the window; 128 MiB is what zstd(1) itself accepts.
 _ZSTD_MAX_WINDOW = 1 << 27
+# xz -9 needs 65 MiB to decompress; a header may claim 4 GiB.
+_XZ_MAX_MEMORY = 1 << 28
 
 
 def open_stream(
@@ -38,18 +45,22 @@ def open_stream(
 
 def _open(read: Callable[[int], bytes], media_type: str) -> Iterator[bytes]:
     start = b""
-    while len(start) < len(_ZSTD_MAGIC) and (data := read(_READ)):
+    while len(start) < len(_XZ_MAGIC) and (data := read(_READ)):
         start += data
     form = "plain"
     if start.startswith(_GZIP_MAGIC):
         form = "gzip"
     elif start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
         form = "zstd"
+    elif start.startswith(_XZ_MAGIC):
+        form = "xz"
+    elif start.startswith(_BZIP2_MAGIC):
+        form = "bzip2"
     wanted = _form(media_type)
     if wanted not in ("", form):
         raise StorageError(f"the layer is {form} although its media type is {media_type}")
     source = _Replayed(start, read)
-    yield from {"gzip": _gzip, "zstd": _zstd, "plain": _plain}[form](source)
+    yield from {"gzip": _gzip, "zstd": _zstd, "plain": _plain, "xz": _xz, "bzip2": _bzip2}[form](source)
 
 
 def _is_skippable(start: bytes) -> bool:
@@ -129,3 +140,43 @@ def _zstd(source: _Replayed) -> Iterator[bytes]:
             yield data
     except zstandard.ZstdError as error:
         raise StorageError(f"the zstd stream is damaged: {error}") from None
+
+
+def _xz(source: _Replayed) -> Iterator[bytes]:
+    return _stdlib(
+        source, _XZ_MAGIC, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MAX_MEMORY), lzma.LZMAError, "xz"
+    )
+
+
+def _bzip2(source: _Replayed) -> Iterator[bytes]:
+    return _stdlib(source, _BZIP2_MAGIC, bz2.BZ2Decompressor, OSError, "bzip2")
+
+
+def _stdlib(
+    source: _Replayed,
+    magic: bytes,
+    make: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor],
+    damage: type[Exception],
+    name: str,
+) -> Iterator[bytes]:
+    """One stream after the other, as both programs write them; zeros may follow (xz's padding)."""
+    pending = source.read()
+    while pending.startswith(magic):
+        stream = make()
+        while not stream.eof:
+            if stream.needs_input and not pending and not (pending := source.read()):
+                raise StorageError(f"the {name} stream ends in the middle")
+            try:
+                data = stream.decompress(pending, _CHUNK)
+            except damage as error:
+                raise StorageError(f"the {name} stream is damaged: {error}") from None
+            pending = b""
+            if data:
+                yield data
+        pending = stream.unused_data
+        while len(pending) < len(magic) and (more := source.read()):
+            pending += more
+    while pending:
+        if pending.strip(b"\0"):
+            raise StorageError(f"something that is not {name} follows the {name} stream")
+        pending = source.read()

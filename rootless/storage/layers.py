@@ -15,6 +15,10 @@ from rootless.kernel import fastjson, files, userns
 from rootless.storage.staging import Staged, Staging
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _HEX = frozenset("0123456789abcdef")
 _REPAIR = "rpod rmi -f the images that use it, then pull them again"
 _PIPE_BYTES = 1 << 20
@@ -136,6 +140,28 @@ class Sink:
             self._answer()
             raise StorageError("the worker stopped in the middle of a layer") from None
 
+    def fill(self, produce: Callable[[Callable[[bytes], None]], None]) -> None:
+        """Have ``produce(write)`` write the layer, in a process that is root of the default user namespace.
+
+        Raises its RpodError, or the worker's StorageError where that was the first to fail.
+        """
+
+        def write(data: bytes) -> None:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._pipe, view) :]
+
+        def work() -> object:
+            try:
+                produce(write)
+            except BrokenPipeError:
+                return False
+            return True
+
+        if not userns.call_inside(work):
+            self._answer()
+            raise StorageError("the worker stopped in the middle of a layer")
+
     def finish(self) -> LayerInfo:
         """The stream is complete: wait for the worker and put the layer in its place.
 
@@ -147,6 +173,7 @@ class Sink:
                 log.warn(line)
             for line in answer["details"]:
                 log.debug(line)
+            self._chain_id = answer["chain_id"]
             self._publish()
         finally:
             self._staged.close()
@@ -161,7 +188,7 @@ class Sink:
         finally:
             self._staged.close()
 
-    def _answer(self) -> dict[str, list[str]]:
+    def _answer(self) -> dict[str, Any]:
         """Close the stream and read what the worker says, once it has ended. {} when it was read before."""
         if self._pipe >= 0:
             os.close(self._pipe)
@@ -242,9 +269,18 @@ class Unpacker:
         ``parent_chain_id`` is "" for the lowest layer. What the bytes unpack to must have the
         digest ``diff_id``; the compressed digest is recorded only, whoever reads the bytes checks it.
         """
+        _hex(chain_id)
+        return self._begin(chain_id, diff_id, parent_chain_id, media_type, compressed_digest)
+
+    def begin_new(self, parent_chain_id: str) -> Sink:
+        """A place for a layer that is just being made, in any form: ``finish`` of the sink tells its ids."""
+        return self._begin("", "", parent_chain_id, "", "")
+
+    def _begin(
+        self, chain_id: str, diff_id: str, parent_chain_id: str, media_type: str, compressed_digest: str
+    ) -> Sink:
         from rootless.storage import unpack
 
-        _hex(chain_id)
         staged = Staging(self._store.data_dir).make()
         opened: list[int] = []
         try:

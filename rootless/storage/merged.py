@@ -58,16 +58,20 @@ class Tree:
         for fd in self._fds.values():
             os.close(fd)
 
+    def open(self, root: str, where: bytes) -> int:
+        """The directory ``where`` of one root. Raises OSError: it may have been moved away just now."""
+        return syscalls.openat2(self._fds[root], os.fsdecode(where) or ".", _DIRECTORY, _RESOLVE)
+
     def list(self, parts: list[str], where: bytes) -> dict[bytes, Node]:
         """The entries of the directory ``where`` (b"" is the root), merged from ``parts``, the uppermost first."""
         found: dict[bytes, Node] = {}
         hidden: set[bytes] = set()  # decided by a part that is looked at already
         for root in parts:
             try:
-                fd = syscalls.openat2(self._fds[root], os.fsdecode(where) or ".", _DIRECTORY, _RESOLVE)
+                fd = self.open(root, where)
             except OSError as error:
                 if error.errno in _GONE:
-                    continue  # moved away just now
+                    continue
                 raise StorageError(f"cannot read {shown(b'/' + where)}: {os_reason(error)}") from error
             try:
                 opaque = self._merge(fd, root, found, hidden)

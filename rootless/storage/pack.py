@@ -104,10 +104,13 @@ class Packer:
         fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
         try:
             self._header(where + b"/", os.fstat(fd), fd)
-            for entry in sorted(os.fsencode(entry) for entry in os.listdir(fd)):
-                self._add(fd, entry, where + b"/" + entry, depth + 1)
+            self._children(fd, where + b"/", depth)
         finally:
             os.close(fd)
+
+    def _children(self, fd: int, prefix: bytes, depth: int) -> None:
+        for entry in sorted(os.fsencode(entry) for entry in os.listdir(fd)):
+            self._add(fd, entry, prefix + entry, depth + 1)
 
     def _file(self, parent_fd: int, name: bytes, where: bytes) -> None:
         fd = os.open(name, _READ, dir_fd=parent_fd)
@@ -141,7 +144,7 @@ class Packer:
         self, where: bytes, info: os.stat_result, fd: int = -1, *, link: bytes = b"", kind: bytes = b""
     ) -> None:
         kind = kind or _KINDS[stat.S_IFMT(info.st_mode)]
-        size = info.st_size if kind == FILE else 0
+        size = info.st_size if kind == FILE and stat.S_ISREG(info.st_mode) else 0
         uid, gid = (info.st_uid, info.st_gid) if self._ids is None else self._ids(info.st_uid, info.st_gid)
         seconds, fraction = divmod(info.st_mtime_ns, 1_000_000_000)
         pax = _xattr_records(fd) if fd >= 0 else {}

@@ -32,7 +32,10 @@ _MAX_ORDERS = 65536
 
 
 class Orders:
-    """What a worker is to do: unpack into ``directory``/fs, and write ``directory``/layer.json."""
+    """What a worker is to do: unpack into ``directory``/fs, and write ``directory``/layer.json.
+
+    Without a ``diff_id`` the layer is new: what it turns out to be decides its ids.
+    """
 
     __slots__ = ("chain_id", "diff_id", "digest", "directory", "media_type", "parent", "single_id")
 
@@ -54,6 +57,12 @@ class Orders:
         self.media_type = media_type
         self.digest = digest
         self.single_id = single_id
+
+    def name(self, diff_id: str) -> None:
+        """The ids of a new layer (image-spec config.md, "Layer ChainID"); uncompressed is the one form that it has."""
+        text = f"{self.parent} {diff_id}".encode()
+        self.diff_id = self.digest = diff_id
+        self.chain_id = f"sha256:{hashlib.sha256(text).hexdigest()}" if self.parent else diff_id
 
     def to_bytes(self) -> bytes:
         """For the socket."""
@@ -94,7 +103,7 @@ def park(channel: _socket.socket) -> None:
 
 
 def _work(orders: Orders, source: int, result: int) -> None:
-    """A worker's life: the answer is JSON with ``size_bytes``, or with ``error`` and ``hint``."""
+    """A worker's life: the answer is JSON with ``chain_id``, or with ``error`` and ``hint``."""
     try:
         answer = _unpack(orders, source)
     except RpodError as error:
@@ -129,12 +138,14 @@ def _unpack(orders: Orders, source: int) -> dict[str, object]:
     extractor.run()
     record.finish()
     found = f"sha256:{hashing.hexdigest()}"
-    if found != orders.diff_id:
+    if not orders.diff_id:
+        orders.name(found)
+    elif found != orders.diff_id:
         raise StorageError(f"the layer unpacks to {found}, but the image's config names {orders.diff_id}")
     _write_record(staged, orders, size_bytes)
     # One call for the files and the record: 15,000 calls of fsync would take minutes on a disk.
     syscalls.syncfs(staged)
-    return {"size_bytes": size_bytes, "notes": extractor.notes, "details": extractor.details}
+    return {"chain_id": orders.chain_id, "notes": extractor.notes, "details": extractor.details}
 
 
 def _enter_root(staged: int) -> None:

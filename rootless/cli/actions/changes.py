@@ -1,4 +1,4 @@
-"""``diff history image tree``."""
+"""``diff history image tree commit export import``."""
 
 from __future__ import annotations
 
@@ -137,3 +137,36 @@ def _tree_head(image: Image, names: list[str]) -> None:
 def _tree_line(layer: Layer) -> str:
     tops = f" Top Layer of: [{' '.join(layer.tops)}]" if layer.tops else ""
     return f"ID: {layer.chain_id[7:19]} Size: {output.size(layer.size_bytes)}{tops}"
+
+
+def commit(*, container: str, image: str, **options: Any) -> int:
+    """Make an image of a container and print its id."""
+    from rootless.cli.actions.names import one
+    from rootless.engine import commit as engine
+
+    chosen = engine.CommitOptions()
+    for name, value in options.items():
+        setattr(chosen, name, value)
+    output.emit(engine.commit(one(container), image, chosen).hex)
+    return 0
+
+
+def export(*, container: str, output: str) -> int:
+    """Write a container's root."""
+    from rootless.cli.actions.names import one
+    from rootless.engine import export as engine
+
+    engine.export(one(container), output)
+    return 0
+
+
+def import_(*, source: str, reference: str, **options: Any) -> int:
+    """Make an image of an archive and print its id."""
+    from rootless.engine import import_ as engine
+
+    chosen = engine.ImportOptions()
+    for name, value in options.items():
+        setattr(chosen, name, value)
+    image = engine.import_(source, reference, chosen)
+    output.emit(image.hex)
+    return 0

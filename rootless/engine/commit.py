@@ -1,0 +1,174 @@
+"""``commit``: what a container is and what it changed become an image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from rootless import paths
+from rootless.engine import diff, images, instructions, pause, start
+from rootless.engine.compose_image import Draft
+from rootless.errors import NotFoundError, StorageError, UsageError, os_reason
+from rootless.image import progress, reference
+from rootless.kernel import files
+from rootless.storage import drivers
+from rootless.storage.changeset import FlatPacker, UpperPacker
+from rootless.storage.images import ImageStore
+from rootless.storage.layers import LayerStore, Unpacker
+from rootless.storage.staging import Staging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rootless.state.container import Container
+    from rootless.storage.image_record import Image
+
+# The engine's own additions to a container's environment (``engine.specs``), which belong to no image.
+_OWN_ENV = ("container", "HOSTNAME", "TERM", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
+
+class CommitOptions:
+    """Options of ``commit`` under podman-commit(1)'s names."""
+
+    def __init__(self) -> None:
+        self.author = ""
+        self.change: list[str] = []
+        self.format = "oci"
+        self.iidfile = ""
+        self.include_volumes = False
+        self.message = ""
+        self.pause = False
+        self.quiet = False
+        self.squash = False
+
+
+def commit(container: Container, name: str, options: CommitOptions) -> Image:
+    """Store an image of ``container`` and return it; ``name`` is "" for an image without one.
+
+    Nothing is left of a commit that fails. Raises UsageError, UnsupportedError, StorageError.
+    """
+    target = [reference.parse_target(name).tagged] if name else []
+    _check_iidfile(options.iidfile)
+    draft = _draft(container, options)
+    store = ImageStore(paths.data())
+    Staging(paths.data()).sweep()
+    shown = progress.choose(quiet=options.quiet)
+    shown.message(f"Copying what container {container.name} {'holds' if options.squash else 'changed'}")
+    with _paused(container, options.pause), Unpacker(LayerStore(paths.data())) as unpacker:
+        sink = unpacker.begin_new(draft.chain[-1] if draft.chain else "")
+        try:
+            sink.fill(_packer(container, options))
+            draft.put_layer(sink.finish())
+        except BaseException:
+            sink.abort()
+            raise
+    shown.message("Writing manifest to image destination")
+    shown.close()
+    image = store.add(draft.documents(), target)
+    _write_iidfile(options.iidfile, image)
+    return image
+
+
+def _packer(container: Container, options: CommitOptions) -> Callable[[Callable[[bytes], None]], None]:
+    """What writes the new layer. Everything is looked up now: the process that packs sees no records."""
+    layers = LayerStore(paths.data())
+    upper = f"{container.directory}/diff"
+    roots = [upper, *(layers.path(chain_id) for chain_id in reversed(container.record.layers))]
+    mount_points = diff.mount_points(container)
+    marks = container.record.driver == drivers.FUSE
+    if options.squash:
+        return lambda write: FlatPacker(write).run(roots)
+    return lambda write: UpperPacker(write, mount_points, marks=marks).run(upper)
+
+
+@contextlib.contextmanager
+def _paused(container: Container, wanted: bool) -> Iterator[None]:
+    """Stop the container's processes for the time of the copy; one that does not run stays as it is."""
+    if not wanted or container.state().status != "running":
+        yield
+        return
+    pause.pause(container)
+    try:
+        yield
+    finally:
+        pause.unpause(container)
+
+
+def _draft(container: Container, options: CommitOptions) -> Draft:
+    base = images.find(container.record.image_id)
+    if base is None:
+        raise NotFoundError(
+            f"the image of container {container.name} is not there any more: {container.record.image}",
+            "rpod export keeps the files of the container without it",
+        )
+    draft = Draft(base, format=options.format)
+    draft.config.update(_container_config(container, base, draft.config, volumes=options.include_volumes))
+    instructions.apply(draft.config, options.change, docker=draft.docker)
+    draft.author, draft.comment = options.author, options.message
+    draft.created_by = " ".join(container.record.command)
+    if options.squash:
+        draft.flatten()
+    return draft
+
+
+def _container_config(
+    container: Container, base: Image, config: dict[str, object], *, volumes: bool
+) -> dict[str, object]:
+    """What the container says about programs in it, as an image's ``config`` object has it."""
+    record = container.record
+    spec = start.read_spec(container)
+    found: dict[str, object] = {
+        "User": record.user,
+        "WorkingDir": record.workdir,
+        "Entrypoint": record.entrypoint,
+        "Cmd": record.command[len(record.entrypoint) :],
+        "Env": _environment(spec.process.env, base.config.env, record.env),
+        "Labels": record.labels,
+        "ExposedPorts": {
+            **{port: {} for port in base.config.exposed_ports},
+            **{item if "/" in item else f"{item}/tcp": {} for item in record.exposed},
+        },
+    }
+    if config.get("StopSignal") or record.stop_signal != signal.SIGTERM:
+        found["StopSignal"] = _signal_name(record.stop_signal)
+    if volumes:
+        mounted = [str(mount["destination"]) for mount in record.mounts]
+        found["Volumes"] = {path: {} for path in [*base.config.volumes, *mounted]}
+    return found
+
+
+def _environment(entries: list[str], image: list[str], typed: list[str]) -> list[str]:
+    """The container's variables without those that the engine added by itself."""
+    asked = {entry.partition("=")[0] for entry in typed}
+    kept = []
+    for entry in entries:
+        name = entry.partition("=")[0]
+        own = name in _OWN_ENV or name.lower() in _OWN_ENV
+        if not own or name in asked or entry in image:
+            kept.append(entry)
+    return kept
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _write_iidfile(path: str, image: Image) -> None:
+    if not path:
+        return
+    try:
+        files.write_atomic(path, image.hex.encode(), mode=0o644, sync=False)
+    except OSError as error:
+        raise StorageError(f"--iidfile: {os_reason(error)}", f"the image is stored as {image.hex[:12]}") from error
+
+
+def _check_iidfile(path: str) -> None:
+    """Find out before the work that --iidfile can be written."""
+    folder = os.path.dirname(path) or "."
+    if path and not os.access(folder, os.W_OK):
+        raise UsageError(f"--iidfile {path}: {folder} cannot be written to")

@@ -1,0 +1,99 @@
+"""``import``: a file system's archive becomes an image of one layer."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from rootless import paths
+from rootless.engine import instructions
+from rootless.engine.compose_image import Draft
+from rootless.errors import ImageError, UsageError, os_reason
+from rootless.image import progress, reference
+from rootless.storage.images import ImageStore
+from rootless.storage.layers import LayerStore, Unpacker
+from rootless.storage.staging import Staging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.storage.image_record import Image
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = 60
+
+
+class ImportOptions:
+    """Options of ``import`` under podman-import(1)'s names."""
+
+    def __init__(self) -> None:
+        self.arch = ""
+        self.change: list[str] = []
+        self.message = ""
+        self.os = ""
+        self.quiet = False
+        self.variant = ""
+
+
+def import_(source: str, name: str, options: ImportOptions) -> Image:
+    """Store the archive at ``source`` (a path, an http or https URL, ``-`` for standard input) as an image.
+
+    It may be compressed with gzip, zstd, xz or bzip2, and is checked as a layer is.
+    """
+    target = [reference.parse_target(name).tagged] if name else []
+    draft = Draft(None)
+    draft.set_platform(os=options.os, architecture=options.arch, variant=options.variant)
+    instructions.apply(draft.config, options.change, docker=False)
+    draft.comment, draft.created_by = options.message, f"rpod import {'from stdin' if source == '-' else source}"
+    store = ImageStore(paths.data())
+    Staging(paths.data()).sweep()
+    shown = progress.choose(quiet=options.quiet)
+    shown.message(f"Copying {'standard input' if source == '-' else source}")
+    with Unpacker(LayerStore(paths.data())) as unpacker:
+        sink = unpacker.begin_new("")
+        try:
+            _read(source, sink.write)
+            draft.put_layer(sink.finish())
+        except BaseException:
+            sink.abort()
+            raise
+    shown.message("Writing manifest to image destination")
+    shown.close()
+    return store.add(draft.documents(), target)
+
+
+def _read(source: str, write: Callable[[bytes], None]) -> None:
+    if source.startswith(("http://", "https://")):
+        _download(source, write)
+        return
+    if source == "-" and os.isatty(0):
+        raise UsageError("an archive is not read from a terminal", "rpod import - NAME < root.tar")
+    try:
+        fd = os.dup(0) if source == "-" else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"the archive cannot be read: {os_reason(error)}") from error
+    try:
+        while data := os.read(fd, _CHUNK):
+            write(data)
+    except OSError as error:
+        raise ImageError(f"the archive {source} cannot be read: {os_reason(error)}") from error
+    finally:
+        os.close(fd)
+
+
+def _download(url: str, write: Callable[[bytes], None]) -> None:
+    """Whatever comes is data to be checked; a shorter answer than announced is an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the scheme was looked at
+            announced = response.headers.get("Content-Length", "")
+            received = 0
+            while data := response.read(_CHUNK):
+                write(data)
+                received += len(data)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or error
+        raise ImageError(f"{url} cannot be fetched: {reason}") from error
+    if announced.isdecimal() and int(announced) != received:
+        raise ImageError(f"{url}: the connection ended after {received} of {announced} bytes", "try again")
