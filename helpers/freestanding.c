@@ -206,6 +206,11 @@ ssize_t pread(int fd, void *data, size_t count, off_t offset)
     return CALL4(SYS_pread64, fd, data, count, offset);
 }
 
+ssize_t pwrite(int fd, const void *data, size_t count, off_t offset)
+{
+    return CALL4(SYS_pwrite64, fd, data, count, offset);
+}
+
 int ftruncate(int fd, off_t length)
 {
     return (int)CALL2(SYS_ftruncate, fd, length);

@@ -266,6 +266,18 @@ static void record_exit(const struct monitor *monitor, int code)
     unlink(path);
 }
 
+/* Whoever waits has a lock's file open, and finds the code there when the container is removed right behind its end. */
+static void note_exit(const struct options *options, int code)
+{
+    char digits[24];
+    struct text text = TEXT(digits);
+
+    text_number(&text, (uint64_t)code, 1);
+    text_add(&text, "\n");
+    for (unsigned i = 0; i < options->lock_count; i++)
+        (void)!pwrite(options->locks[i], digits, text.used, 0);
+}
+
 /*
  * Who runs `rpod run x; rpod rm x` does not wait for slirp4netns, to which the kernel's removal of its
  * tap device takes 20 ms. Where nobody waits, the locks are kept until the helpers are gone, so
@@ -347,6 +359,7 @@ int main(int argc, char **argv)
         memory_read(&monitor);
     code = exit_code(&monitor);
     record_exit(&monitor, code);
+    note_exit(&monitor.options, code);
     handed_over = say_goodbye(&monitor, code);
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)

@@ -9,7 +9,7 @@ _rpod_spec() {
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach commit cp create diff exec export inspect kill list logs ls pause port ps remove rename restart rm run start stop top unpause wait'
+            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stop top unpause wait'
             ;;
         'image')
             verbs='diff exists history import inspect list ls prune pull remove rm tag tree untag'
@@ -30,14 +30,29 @@ _rpod_spec() {
             valued='-a --author -c --change -f --format --iidfile -m --message'
             kind='containers'
             ;;
+        'container cleanup')
+            options='-a --all -l --latest --rm --rmi'
+            valued=''
+            kind='containers'
+            ;;
         'container diff')
             options='--format -l --latest'
             valued='--format'
             kind='containers'
             ;;
+        'container exists')
+            options=''
+            valued=''
+            kind='containers'
+            ;;
         'container inspect')
             options='-f --format -l --latest -s --size'
             valued='-f --format'
+            kind=''
+            ;;
+        'container prune')
+            options='--filter -f --force'
+            valued='--filter'
             kind=''
             ;;
         'cp' | 'container cp')
@@ -191,7 +206,7 @@ _rpod_spec() {
             kind='containers'
             ;;
         'rm' | 'container rm' | 'container remove' | 'remove')
-            options='-a --all --cidfile --filter -f --force -i --ignore -l --latest -t --timeout --time -v --volumes'
+            options='-a --all --cidfile --depend --filter -f --force -i --ignore -l --latest -t --timeout --time -v --volumes'
             valued='--cidfile --filter -t --timeout --time'
             kind='containers'
             ;;
@@ -256,7 +271,7 @@ _rpod_spec() {
             kind=''
             ;;
         'wait' | 'container wait')
-            options='--condition --ignore -i --interval -l --latest'
+            options='--condition --ignore -i --interval -l --latest --return-on-first'
             valued='--condition -i --interval'
             kind='containers'
             ;;

@@ -14,8 +14,7 @@ COMMANDS: dict[str, str] = {
         push save load search login logout manifest volume build builder secret
         artifact farm generate auto-update completion config check network pod kube compose cri
         dashboard""",
-    "container": """stats update mount unmount umount init exists cleanup prune
-        checkpoint restore clone runlabel""",
+    "container": """stats update mount unmount umount init""",
     "image": """save load search mount unmount umount copy push build
         sign verify trust scp""",
     "system": "reset check migrate service connection",
@@ -32,6 +31,26 @@ INSTEAD = {
     "trust": "images are checked by their digests: rpod pull NAME@sha256:…",
     "context": "rpod works on this machine only; there is no daemon to choose",
     "buildx": "rpod has no builder yet: build with another tool and push to a registry",
+}
+
+# Commands of Podman's that are not going to be here, with the reason and what serves instead.
+_REFUSED = {
+    "container checkpoint": (
+        "criu needs rights over the whole machine (CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE), which a user has not",
+        "rpod pause keeps a program as it is, in memory",
+    ),
+    "container restore": (
+        "there are no checkpoints: criu needs rights over the whole machine, which a user has not",
+        "rpod unpause, or rpod start",
+    ),
+    "container clone": (
+        "what a container was made of is in its record",
+        "rpod inspect -f '{{join .Config.CreateCommand \" \"}}' CONTAINER shows the command that makes another",
+    ),
+    "container runlabel": (
+        "a command out of an image would run on this machine, outside of any container",
+        "rpod image inspect -f '{{json .Labels}}' IMAGE shows it",
+    ),
 }
 
 # Options of run and create that cannot work, with the reason.
@@ -61,8 +80,8 @@ OPTIONS: dict[str, str] = {
     "create": _OF_RUN,
     "exec": "cidfile preserve-fd no-session",
     "ps": "external namespace ns pod watch",
-    "rm": "depend",
-    "wait": "return-on-first",
+    "exists": "external",
+    "cleanup": "exec",
     "inspect": "",
     "logs": "details",
     "pull": "all-tags arch authfile cert-dir creds decryption-key disable-content-trust os retry retry-delay variant",
@@ -82,6 +101,9 @@ def no_command(noun: str, name: str, known: Sequence[str]) -> RpodError:
     full = f"{noun} {name}".strip()
     if not noun and name in INSTEAD:
         return UnsupportedError(f"{name!r} has no meaning here", INSTEAD[name])
+    if full in _REFUSED:
+        reason, instead = _REFUSED[full]
+        return UnsupportedError(f"{full!r} is not supported: {reason}", instead)
     if name in COMMANDS.get(noun, "").split():
         return UnsupportedError(f"{full!r} is not there yet", f"rpod {noun} --help lists what is".replace("  ", " "))
     return UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rootless.engine import reconcile, remove
-from rootless.errors import NotFoundError, RpodError
+from rootless.errors import NotFoundError, RpodError, StateError
 from rootless.kernel import files
 from rootless.state.containers import Containers
 
@@ -36,6 +36,23 @@ def after_exit(container: Container) -> None:
     reconcile.release(container)
     if _wants_restart(container):
         _restart(container)
+
+
+def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
+    """``container cleanup``: free what an ended container holds; then remove it, and its image."""
+    if container.is_alive():
+        raise StateError(
+            f"container {container.name} is {container.state().status}: there is nothing to clean up",
+            f"rpod stop {container.name}",
+        )
+    image_id = container.record.image_id
+    reconcile.release(container)
+    if rm:
+        remove.remove(container, force=False, volumes=True, timeout_s=None)
+    if rmi:
+        from rootless.engine import images
+
+        images.remove_images([image_id], force=False)
 
 
 def _wants_restart(container: Container) -> bool:

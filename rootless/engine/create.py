@@ -55,6 +55,10 @@ def prepare(options: ContainerOptions) -> NewContainer:
         volumes.materialize(mounts, made)
         record.mounts = [mount.to_json() for mount in mounts]
         spec = specs.build(options, record, image.config, mounts, argv)
+        if record.join:
+            from rootless.state import dependents
+
+            dependents.note(map(store.by_id, set(record.join.values())), record.id)
         _save(new.container, record, spec)
         if not ImageStore(store.data_dir).exists(image.id):
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")

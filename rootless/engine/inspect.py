@@ -65,7 +65,7 @@ def _state(state: State) -> dict[str, object]:
     return {
         "OciVersion": "1.0.2",
         "Status": state.status,
-        "Running": state.status == "running",
+        "Running": state.status in ("running", "stopping"),
         "Paused": state.status == "paused",
         "Restarting": False,
         "OOMKilled": bool(end and end.oom),

@@ -1,4 +1,4 @@
-"""``system prune``: remove what nothing uses, and say how much came back."""
+"""``system prune``, ``container prune``, ``image prune``: remove what nothing uses, and say how much came back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rootless import paths
 from rootless.engine import filters as rules
 from rootless.engine import images, reconcile, remove
 from rootless.errors import UsageError
+from rootless.state import dependents
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
@@ -37,7 +38,7 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     report = PruneReport()
     before = usage.tree_size(paths.data())
     reconcile.sweep()
-    _containers(filters, report)
+    report.containers = _containers(filters)
     report.images = _images(all, filters)
     report.layers = ImageStore(paths.data()).remove_unused_layers()
     if volumes:
@@ -46,11 +47,22 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     return report
 
 
-def _containers(filters: list[str], report: PruneReport) -> None:
-    for container in rules.select(filters, Containers()):
-        if not container.is_alive():
+def prune_containers(filters: list[str]) -> list[str]:
+    """Remove the containers that do not run; returns their ids."""
+    _check(filters)
+    reconcile.sweep()
+    return _containers(filters)
+
+
+def _containers(filters: list[str]) -> list[str]:
+    removed = []
+    chosen = rules.select(filters, Containers())
+    # The newest first: a container is younger than those whose namespaces it shares.
+    for container in sorted(chosen, key=lambda container: container.record.created_ns, reverse=True):
+        if not container.is_alive() and not dependents.of(container, Containers()):
             remove.delete(container, volumes=False)
-            report.containers.append(container.id)
+            removed.append(container.id)
+    return removed
 
 
 def prune_images(*, all: bool, filters: list[str]) -> list[str]:

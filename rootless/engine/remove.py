@@ -6,8 +6,9 @@ import os
 
 from rootless import log, paths
 from rootless.engine import reconcile, stop
-from rootless.errors import StateError, StorageError
+from rootless.errors import ConflictError, StateError, StorageError
 from rootless.kernel import files, userns
+from rootless.state import dependents
 from rootless.state.containers import Containers
 from rootless.state.record import ContainerRecord
 from rootless.storage.volumes import VolumeStore
@@ -17,8 +18,22 @@ if TYPE_CHECKING:
     from rootless.state.container import Container
 
 
-def remove(container: Container, *, force: bool, volumes: bool, timeout_s: int | None) -> None:
-    """Remove a container; a running one only with ``force``. ``volumes`` takes its anonymous ones along."""
+def remove(
+    container: Container, *, force: bool, volumes: bool, timeout_s: int | None, depend: bool = False
+) -> list[str]:
+    """Remove a container; a running one only with ``force``. ``volumes`` takes its anonymous ones along.
+
+    What depends on it goes with it only with ``depend``, and first. Returns the ids of all that were removed.
+    ConflictError if something depends on it, StateError if it runs.
+    """
+    gone = []
+    for other in dependents.of(container, Containers()):
+        if not depend:
+            raise ConflictError(
+                f"container {container.name} cannot be removed: {other.name} shares its namespaces",
+                f"rpod rm {other.name} first, or rpod rm --depend {container.name}",
+            )
+        gone += remove(other, force=force, volumes=volumes, timeout_s=timeout_s, depend=True)
     if container.is_alive():
         if not force:
             raise StateError(
@@ -27,6 +42,7 @@ def remove(container: Container, *, force: bool, volumes: bool, timeout_s: int |
             )
         stop.stop(container, 0 if timeout_s is None else timeout_s)
     delete(container, volumes=volumes)
+    return [*gone, container.id]
 
 
 def delete(container: Container, *, volumes: bool) -> None:

@@ -38,9 +38,13 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
         status = container.state().status
         if status == "paused":
             raise paused(container)
-        if status == "running" and not attach:
-            return 0  # as Podman: starting what runs is no error
-        raise StateError(f"container {container.name} is already running", f"rpod attach {container.name}")
+        if status == "running":  # as Podman: starting what runs is no error
+            if not attach:
+                return 0
+            return client.attach(container, detach_keys=detach_keys, no_stdin=not interactive, sig_proxy=sig_proxy)
+        if status == "stopping":
+            raise StateError(f"container {container.name} is being stopped", f"rpod wait {container.name}")
+        raise StateError(f"container {container.name} is just being started", f"rpod attach {container.name}")
     if not attach:
         launch_container(container, alive)
         return 0
@@ -64,6 +68,8 @@ def launch_container(
     last_exit = container.exit_record() if last_run else None
     try:
         reconcile.release(container)
+        if last_run:
+            os.ftruncate(alive.fd, 0)  # the exit code of the last run, for those who waited
         plan = _plan(container)
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd

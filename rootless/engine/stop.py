@@ -34,17 +34,27 @@ def stop(container: Container, timeout_s: int | None) -> None:
         wait_end(container)
         return
     try:
-        if timeout > 0:
-            process.send(pidfd, container.record.stop_signal)
-            if container.state().status == "paused":
-                from rootless.engine import pause
-
-                pause.thaw(container)
-        if timeout <= 0 or not process.wait_gone(pidfd, timeout):
+        if timeout <= 0 or not _asked_to_end(container, pidfd, timeout):
             process.send(pidfd, _SIGKILL)
     finally:
         os.close(pidfd)
     wait_end(container)
+
+
+def _asked_to_end(container: Container, pidfd: int, timeout_s: int) -> bool:
+    """Send the stop signal; whether the program ended in time. So long its state is "stopping"."""
+    paused = container.state().status == "paused"
+    process.send(pidfd, container.record.stop_signal)
+    stopping = files.Lock.acquire(container.stop_path, wait=False)
+    try:
+        if paused:
+            from rootless.engine import pause
+
+            pause.thaw(container)
+        return process.wait_gone(pidfd, timeout_s)
+    finally:
+        if stopping:
+            stopping.release()
 
 
 def _kill_unrecorded(container: Container) -> None:

@@ -77,6 +77,10 @@ class Container:
                 f"the record of {self.name} cannot be written: {os_reason(error)}", "rpod system df"
             ) from error
 
+    def exists(self) -> bool:
+        """Whether it is there: its record, which is the first thing to go when it is removed."""
+        return os.path.exists(f"{self.directory}/container.json")
+
     def is_alive(self) -> bool:
         """Whether its monitor (or launcher) lives."""
         return files.Lock.is_held(self.alive_path) or self.lost_lock()
@@ -148,7 +152,7 @@ class Container:
     def _locked(self, path: str, *, wait: bool) -> files.Lock | None:
         os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
         lock = files.Lock.acquire(path, wait=wait)
-        if lock is not None and not os.path.exists(f"{self.directory}/container.json"):
+        if lock is not None and not self.exists():
             # Somebody removed it just now: what was made here again must not stay.
             files.remove_tree(self.run_directory)
             lock.release()
@@ -160,6 +164,11 @@ class Container:
         lock = self._locked(f"{self.run_directory}/lock", wait=True)
         assert lock is not None
         return lock
+
+    @property
+    def stop_path(self) -> str:
+        """The lock that is held as long as somebody stops it."""
+        return f"{self.run_directory}/stop.lock"
 
     def state(self) -> State:
         """What it is doing now."""
@@ -199,12 +208,14 @@ class State:
 
     @classmethod
     def of(cls, container: Container) -> State:
-        """Look: created, initialized, running, paused, exited."""
+        """Look: created, initialized, running, stopping, paused, exited."""
         alive = container.is_alive()
         run, end = container.run_record(), container.exit_record()
         if alive:
             if run is None or run.pid == 0:
                 return cls("initialized" if end is None else "exited", run, end)
+            if run.stopped_by_user and files.Lock.is_held(container.stop_path):
+                return cls("stopping", run, None)
             return cls("paused" if cls._frozen(run) else "running", run, None)
         if end is None:
             if run is None or run.pid == 0:
@@ -231,7 +242,7 @@ class State:
     @property
     def running(self) -> bool:
         """Whether the program lives, also frozen."""
-        return self.status in ("running", "paused")
+        return self.status in ("running", "stopping", "paused")
 
     @property
     def exit_code(self) -> int:

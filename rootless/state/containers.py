@@ -50,6 +50,10 @@ class Containers:
     def _container(self, ident: str, record: ContainerRecord | None = None) -> Container:
         return Container(ident, self.data_dir, self.run_dir, record)
 
+    def by_id(self, ident: str) -> Container:
+        """The container of a full id, which may be gone."""
+        return self._container(ident)
+
     def ids(self) -> list[str]:
         """The ids of all complete containers, in no order."""
         return self._idents(f"{self.data_dir}/containers")

@@ -110,6 +110,64 @@ def test_remove_what_is_not_there(rpod: Rpod) -> None:
     rpod.ok("rm", "--ignore", "nobody")
 
 
+def test_what_shares_namespaces_holds_a_container(rpod: Rpod, image: str) -> None:
+    owner = rpod.ok("run", "-d", "--name", "owner", image, "sleep", "1000")
+    user = rpod.ok("run", "-d", "--name", "user", "--network", "container:owner", image, "sleep", "1000")
+    message = rpod.fails("rm", "-f", "-t", "0", "owner")
+    assert "user shares its namespaces" in message
+    assert "--depend" in message
+    assert rpod.ok("rm", "-f", "-t", "0", "--depend", "owner").split() == [user, "owner"]
+    owner = rpod.ok("create", "--name", "owner", image, "true")
+    user = rpod.ok("create", "--name", "user", "--ipc", "container:owner", image, "true")
+    assert rpod.ok("rm", "-a").split() == [user, owner]
+    rpod.ok("create", "--name", "owner", image, "true")
+    rpod.ok("create", "--name", "user", "--ipc", "container:owner", image, "true")
+    rpod.ok("rm", "user")
+    rpod.ok("rm", "owner")
+
+
+def test_container_exists(rpod: Rpod, image: str) -> None:
+    ident = rpod.ok("create", "--name", "here", image, "true")
+    for word in ("here", ident, ident[:4]):
+        assert rpod("container", "exists", word).code == 0
+    gone = rpod("container", "exists", "nobody")
+    assert (gone.code, gone.out, gone.err) == (1, "", "")
+
+
+def test_container_prune(rpod: Rpod, image: str) -> None:
+    made = rpod.ok("create", "--name", "made", "--label", "keep", image, "true")
+    assert rpod("run", "--name", "ended", image, "true").code == 0
+    ended = rpod.ok("inspect", "-f", "{{.Id}}", "ended")
+    serve(rpod, image, "--name", "busy")
+    asked = rpod("container", "prune", stdin=b"n\n")
+    assert "WARNING" in asked.out
+    assert len(rpod.ok("ps", "-aq").split()) == 3
+    assert rpod.ok("container", "prune", "-f", "--filter", "label!=keep").split() == [ended]
+    assert rpod("container", "prune", stdin=b"y\n").out.split()[-1] == made
+    assert rpod.ok("ps", "-a", "--format", "{{.Names}}") == "busy"
+    assert "colour" in rpod.fails("container", "prune", "-f", "--filter", "colour=red")
+
+
+def test_container_cleanup(rpod: Rpod, image: str) -> None:
+    assert rpod("run", "--name", "ended", image, "sh", "-c", "exit 3").code == 3
+    assert rpod.ok("container", "cleanup", "ended") == "ended"
+    assert status(rpod, "ended") == "exited 3"
+    serve(rpod, image, "--name", "busy")
+    assert "busy is running" in rpod.fails("container", "cleanup", "busy")
+    assert len(rpod.ok("container", "cleanup", "--all").split()) == 1
+    rpod.ok("container", "cleanup", "--rm", "ended")
+    assert rpod("container", "exists", "ended").code == 1
+
+
+def test_start_attached_to_what_runs_joins_it(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "joined", image, "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 7")
+    joined = rpod.start("start", "-a", "joined")
+    time.sleep(0.2)
+    assert joined.poll() is None
+    rpod.ok("exec", "joined", "touch", "/go")
+    assert joined.wait(20) == 7
+
+
 def test_kill_sends_any_signal(rpod: Rpod, image: str) -> None:
     script = "trap 'echo usr1' USR1; echo up; while :; do sleep 0.1; done"
     rpod.ok("run", "-d", "--name", "ears", image, "sh", "-c", script)
@@ -130,6 +188,57 @@ def test_wait_for_several_and_for_conditions(rpod: Rpod, image: str) -> None:
     rpod.ok("start", "later")
     assert waiting.communicate(timeout=20)[0].strip() == b"-1"
     assert waiting.returncode == 0
+
+
+def test_wait_tells_the_code_of_what_is_removed_at_its_end(rpod: Rpod, image: str) -> None:
+    ident = rpod.ok("run", "-d", "--rm", image, "sh", "-c", "sleep 0.5; exit 9")
+    waiting = rpod.start("wait", ident, stdout=subprocess.PIPE)
+    gone = rpod.start("wait", "--condition", "removed", ident, stdout=subprocess.PIPE)
+    assert waiting.communicate(timeout=20)[0] == b"9\n"
+    assert gone.communicate(timeout=20)[0] == b"-1\n"
+    rpod.ok("run", "-d", "--name", "killed", image, "sleep", "1000")
+    waiting = rpod.start("wait", "killed", stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    rpod.ok("rm", "-f", "-t", "0", "killed")
+    assert waiting.communicate(timeout=20)[0] == b"137\n"
+
+
+def test_wait_from_before_the_start(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "--rm", "--name", "early", image, "sh", "-c", "exit 4")
+    waiting = rpod.start("wait", "early", stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    rpod.ok("start", "early")
+    assert waiting.communicate(timeout=20)[0] == b"4\n"
+    rpod.ok("create", "--name", "never", image, "true")
+    waiting = rpod.start("wait", "never", stderr=subprocess.PIPE)
+    time.sleep(0.3)
+    rpod.ok("rm", "never")
+    assert b"no such container" in waiting.communicate(timeout=20)[1]
+    assert waiting.returncode == 125
+
+
+def test_wait_for_the_first(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "slow", image, "sleep", "1000")
+    rpod.ok("run", "-d", "--name", "quick", image, "sh", "-c", "sleep 0.2; exit 6")
+    assert rpod.ok("wait", "--return-on-first", "slow", "quick") == "6"
+    assert rpod.ok("wait", "--condition", "stopping,running", "slow") == "-1"
+    assert "asleep" in rpod.fails("wait", "--condition", "asleep", "slow")
+
+
+def test_a_container_that_is_being_stopped(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "deaf", image, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    stopping = rpod.start("stop", "-t", "60", "deaf")
+    assert rpod.ok("wait", "--condition", "stopping", "deaf") == "-1"
+    assert rpod.ok("ps", "--format", "{{.Status}}") == "Stopping"
+    assert rpod.ok("ps", "-q", "--filter", "status=stopping") != ""
+    assert "being stopped" in rpod.fails("start", "deaf")
+    assert "deaf is stopping" in rpod.fails("pause", "deaf")
+    assert "deaf is stopping" in rpod.fails("rm", "deaf", code=2)
+    rpod.ok("exec", "deaf", "true")
+    stopping.terminate()
+    stopping.wait()
+    assert status(rpod, "deaf") == "running 0", "whoever wanted to stop it is gone"
+    rpod.ok("kill", "deaf")
 
 
 def test_wait_sees_the_end_that_comes(rpod: Rpod, image: str) -> None:

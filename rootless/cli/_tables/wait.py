@@ -12,6 +12,7 @@ SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, 
   '--ignore': ('ignore', 'flag'),
   '--interval': ('interval', 'str'),
   '--latest': ('latest', 'flag'),
+  '--return-on-first': ('return_on_first', 'flag'),
   '-i': ('interval', 'str'),
   '-l': ('latest', 'flag')},
- {'condition': (), 'containers': (), 'ignore': False, 'interval': '250ms', 'latest': False})
+ {'condition': (), 'containers': (), 'ignore': False, 'interval': '250ms', 'latest': False, 'return_on_first': False})

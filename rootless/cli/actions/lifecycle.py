@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each, from_files, one
-from rootless.errors import RpodError, StateError, UsageError
+from rootless.errors import NotFoundError, RpodError, StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.container import Container
 
-_RUNNING = ("running", "paused")
+_RUNNING = ("running", "stopping", "paused")
 # `rm` of Podman: 1 for a container that is not there, 2 for one that runs.
 _MISSING, _RUNS = 1, 2
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -142,6 +142,7 @@ def rm(  # noqa: PLR0913 - one per option
     containers: list[str],
     all: bool,
     cidfile: list[str],
+    depend: bool,
     filter: list[str],
     force: bool,
     ignore: bool,
@@ -152,28 +153,50 @@ def rm(  # noqa: PLR0913 - one per option
     """Remove containers."""
     from rootless.engine import remove as engine
 
+    each = Each(ignore=ignore or force, missing_code=_MISSING)
+    each.choose([*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter)
+    if all or filter:
+        each.targets.reverse()  # the newest first: a container is younger than those whose namespaces it shares
+    gone: set[str] = set()
+
     def verb(container: Container) -> None:
+        if container.id in gone:
+            return
         try:
-            engine.remove(container, force=force, volumes=volumes, timeout_s=time)
+            removed = engine.remove(container, force=force, volumes=volumes, timeout_s=time, depend=depend)
         except StateError as error:
             error.code = _RUNS
             raise
+        gone.update(removed)
+        for ident in removed[:-1]:
+            output.emit(ident)
 
-    each = Each(ignore=ignore or force, missing_code=_MISSING)
-    names = [*containers, *from_files(cidfile)]
-    return each.choose(names, everything=all, latest=latest, filters=filter).do(verb)
+    return each.do(verb)
 
 
-def wait(*, containers: list[str], condition: list[str], ignore: bool, interval: str, latest: bool) -> int:
+def wait(
+    *,
+    containers: list[str],
+    condition: list[str],
+    ignore: bool,
+    interval: str,
+    latest: bool,
+    return_on_first: bool,
+) -> int:
     """Wait for containers and print their exit codes; -1 for one that is not there, with ``ignore``."""
     from rootless.engine import wait as engine
-    from rootless.errors import NotFoundError
 
     interval_s = duration_s(interval, "--interval")
     each = Each().choose(containers, latest=latest)
+    conditions = [word for text in condition for word in text.split(",")]
+    if return_on_first:
+        output.emit(
+            str(engine.wait_first([known or one(typed) for typed, known in each.targets], conditions, interval_s))
+        )
+        return 0
     for typed, known in each.targets:
         try:
-            output.emit(str(engine.wait(known or one(typed), condition, interval_s)))
+            output.emit(str(engine.wait(known or one(typed), conditions, interval_s)))
         except RpodError as error:
             if ignore and isinstance(error, NotFoundError):
                 output.emit("-1")

@@ -95,7 +95,7 @@ def ps(  # noqa: PLR0913 - one per option
 
 
 def _status(row: PsRow) -> str:
-    if row.State in ("running", "stopping"):
+    if row.State == "running":
         return f"Up {output.span(max(0.0, _now() - row.StartedAt))}"
     if row.State == "exited":
         return f"Exited ({row.ExitCode}) {output.ago(row.ExitedAt)}"
@@ -237,7 +237,7 @@ def port(*, words: list[str], all: bool, latest: bool) -> int:
     if all:
         if words or latest:
             raise UsageError("names, --all and --latest exclude each other", "give one of them")
-        each = Each().choose([], everything=True, only=lambda status: status in ("running", "paused"))
+        each = Each().choose([], everything=True, only=lambda status: status in ("running", "stopping", "paused"))
         for ident, container in each.targets:
             assert container is not None
             for line in engine.port(container, ""):

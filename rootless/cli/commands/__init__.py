@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from rootless.cli.commands import changes, create, image, lifecycle, look, system, talk, units
+from rootless.cli.commands import (
+    changes,
+    container,
+    create,
+    image,
+    lifecycle,
+    look,
+    system,
+    talk,
+    units,
+)
 
-__all__ = ["changes", "create", "image", "lifecycle", "look", "system", "talk", "units"]
+__all__ = [
+    "changes",
+    "container",
+    "create",
+    "image",
+    "lifecycle",
+    "look",
+    "system",
+    "talk",
+    "units",
+]

@@ -110,6 +110,7 @@ class Rm:
     containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every container.")] = False
     cidfile: CidFiles = []
+    depend: Annotated[bool, option("--depend", text="With the containers that share its namespaces.")] = False
     filter: Annotated[
         list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits; see FILTERS in rpod(1).")
     ] = []
@@ -128,13 +129,15 @@ class Wait:
 
     containers: Names = []
     condition: Annotated[
-        list[str], option("--condition", metavar="STATE", text="Wait for this state instead: running, exited …")
+        list[str],
+        option("--condition", metavar="STATE", text="Wait for this state instead: running, paused, removed …"),
     ] = []
     ignore: Annotated[bool, option("--ignore", text="A container that is not there has the code -1.")] = False
     interval: Annotated[
         str, option("--interval", "-i", metavar="TIME", text="How often to look: 250ms, 2s (250ms).")
     ] = "250ms"
     latest: Latest = False
+    return_on_first: Annotated[bool, option("--return-on-first", text="Until the first of them is so.")] = False
 
 
 @command("rename", "container rename", runs="lifecycle:rename", examples=["rpod rename web old-web"])

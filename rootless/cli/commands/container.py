@@ -1,0 +1,47 @@
+"""What stands only under the noun ``container``: ``exists prune cleanup``."""
+
+# ruff: noqa: TC001  (Typer reads the annotations when it runs)
+from __future__ import annotations
+
+from typing import Annotated
+
+from rootless.cli.declare import argument, command, option
+from rootless.cli.options import Latest, Names
+
+
+@command(
+    "container exists", runs="container:exists", examples=["rpod container exists web || rpod run -d --name web nginx"]
+)
+class Exists:
+    """Status 0 if the container is there, 1 if not."""
+
+    container: Annotated[str, argument("CONTAINER")]
+
+
+@command(
+    "container prune",
+    runs="container:prune",
+    examples=["rpod container prune", "rpod container prune -f --filter until=24h"],
+)
+class Prune:
+    """Remove all containers that do not run."""
+
+    filter: Annotated[
+        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
+    ] = []
+    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
+
+
+@command(
+    "container cleanup",
+    runs="container:cleanup",
+    examples=["rpod container cleanup web", "rpod container cleanup --all"],
+)
+class Cleanup:
+    """Free what ended containers still hold, as rpod does by itself after their end."""
+
+    containers: Names = []
+    all: Annotated[bool, option("--all", "-a", text="Every container that does not run.")] = False
+    latest: Latest = False
+    rm: Annotated[bool, option("--rm", text="Remove the container, too.")] = False
+    rmi: Annotated[bool, option("--rmi", text="Remove the container and its image, too.")] = False
