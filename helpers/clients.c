@@ -258,6 +258,8 @@ void clients_widen(struct pump *pump)
 
 void pump_forget_slow(struct pump *pump)
 {
+    for (size_t i = 0; i < STREAMS; i++)
+        pump->streams[i].logged = pump->streams[i].length;
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         struct client *client = &pump->clients[i];
 

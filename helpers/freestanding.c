@@ -261,6 +261,11 @@ int socket(int family, int type, int protocol)
     return (int)CALL3(SYS_socket, family, type, protocol);
 }
 
+int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return (int)CALL3(SYS_connect, fd, address, length);
+}
+
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
     return (int)CALL4(SYS_accept4, fd, address, length, flags);

@@ -1,5 +1,5 @@
 /*
- * The container's log. A record is one line of the file, so that a torn write can be undone by
+ * The container's log, in files; journal.c is the journal. A record is one line of the file, so that a torn write can be undone by
  * cutting the file after the last line end, and a rotation never splits a record.
  *
  * k8s-file is the CRI's format (kubernetes/design-proposals, kubelet-cri-logging: time, stream,
@@ -320,14 +320,20 @@ void log_open(struct log *log, const struct options *options)
     log->max_size = options->log_max_files > 0 ? options->log_max_size : 0;
     log->max_files = options->log_max_files < LOG_FILES_MAX ? options->log_max_files : LOG_FILES_MAX;
     log->fd = -1;
-    if (log->format != LOG_NONE && !file_open(log))
+    if (log->format == LOG_JOURNAL)
+        journal_open(&log->journal, options);
+    else if (log->format != LOG_NONE && !file_open(log))
         log->lost_reason = errno;
 }
 
-void log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count)
+size_t log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count)
 {
+    size_t all = count;
+
     if (log->format == LOG_NONE)
-        return;
+        return all;
+    if (log->format == LOG_JOURNAL)
+        return journal_data(&log->journal, stream->which, data, count);
     take_time(log); /* one for all lines that came with one read */
     while (count > 0) {
         size_t piece = count < LOG_PIECE ? count : LOG_PIECE;
@@ -340,10 +346,18 @@ void log_data(struct log *log, struct log_stream *stream, const unsigned char *d
         count -= piece;
     }
     flush(log, log->used);
+    return all;
+}
+
+int log_waits_for(const struct log *log)
+{
+    return log->format == LOG_JOURNAL ? log->journal.fd : -1;
 }
 
 void log_end(struct log *log, struct log_stream *stream)
 {
+    if (log->format == LOG_JOURNAL)
+        journal_end(&log->journal, stream->which);
     if (log->format == LOG_NONE || !stream->partial)
         return;
     /* In Docker's format a line that was not ended has no "\n", and nothing follows it. */

@@ -17,7 +17,7 @@
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
 
-enum log_format { LOG_NONE, LOG_K8S, LOG_JSON };
+enum log_format { LOG_NONE, LOG_K8S, LOG_JSON, LOG_JOURNAL };
 
 /* The command line. A descriptor that was not given is -1, a path NULL, a number 0. */
 struct options {
@@ -32,6 +32,7 @@ struct options {
     enum log_format log_format;
     uint64_t log_max_size; /* bytes of one file, 0 = it grows */
     uint64_t log_max_files; /* the current one and the rotated ones together */
+    const char *journal_fields; /* "NAME=value\n" lines that every entry of the journal has */
     const char *exit_file;
     const char *cgroup;
     uint64_t timeout_s;
@@ -50,6 +51,7 @@ struct utf8 {
 /* What a stream of the container needs so that its log lines are whole. */
 struct log_stream {
     const char *name; /* stdout, stderr */
+    unsigned which;   /* STREAM_OUT, STREAM_ERR */
     bool partial;     /* the last record did not end its line */
     struct utf8 utf8;
 };
@@ -59,6 +61,22 @@ struct log_stream {
 #define LOG_BATCH 16384
 #define LOG_FILES_MAX 1000 /* renames at one rotation */
 #define LOG_BUFFER (LOG_BATCH + 6 * LOG_PIECE + 256)
+
+/* journald at the other end of a datagram socket (journal.c). */
+struct journal {
+    int fd; /* -1: not connected, the next entry tries again */
+    const char *fields;
+    uint64_t lost; /* entries that could not be sent since the last one that could */
+    struct {
+        size_t used;
+        unsigned char data[LOG_PIECE];
+    } lines[STREAMS]; /* what came of a line that has not ended yet */
+};
+
+void journal_open(struct journal *journal, const struct options *options);
+/* How many of `count` bytes it took: fewer where journald has no room now, and then `fd` says when it has. */
+size_t journal_data(struct journal *journal, unsigned which, const unsigned char *data, size_t count);
+void journal_end(struct journal *journal, unsigned which);
 
 struct log {
     const char *path;
@@ -71,16 +89,22 @@ struct log {
     int lost_reason; /* errno of the first of them */
     size_t used;     /* of buffer */
     unsigned char buffer[LOG_BUFFER];
+    struct journal journal;
 };
 
 void log_open(struct log *log, const struct options *options);
-/* Logs what came from a stream. Never fails: records that cannot be written are counted. */
-void log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count);
+/*
+ * Logs what came from a stream and returns how much of it: less than `count` only where the journal has no
+ * room now. Never fails: records that cannot be written are counted.
+ */
+size_t log_data(struct log *log, struct log_stream *stream, const unsigned char *data, size_t count);
+/* The descriptor that becomes writable when the log has room again. */
+int log_waits_for(const struct log *log);
 /* Ends the last line of a stream if the program did not. */
 void log_end(struct log *log, struct log_stream *stream);
 void log_close(struct log *log);
 
-/* One output of the container: the chunk that was read last stays until every client has it. */
+/* One output of the container: the chunk that was read last stays until the log and every client have it. */
 struct stream {
     int fd;
     char type; /* of its messages: 'o' or 'e' */
@@ -89,6 +113,7 @@ struct stream {
     size_t allowance;
     int64_t retry_at_ms; /* a terminal that nobody has open is tried again then; 0 = now */
     struct log_stream log;
+    size_t logged; /* of `length` */
     size_t length;
     unsigned char data[PAYLOAD_MAX];
 };
@@ -121,7 +146,7 @@ struct pump {
     unsigned char input[PAYLOAD_MAX + 1]; /* and the terminal's end-of-file character */
 };
 
-#define PUMP_POLLS (STREAMS + 2 + CLIENTS_MAX)
+#define PUMP_POLLS (STREAMS + 3 + CLIENTS_MAX)
 
 void pump_open(struct pump *pump, const struct options *options);
 /* Fills PUMP_POLLS places of `polls`; returns the milliseconds until it wants to be called anyway, -1 = never. */
@@ -131,7 +156,7 @@ void pump_dispatch(struct pump *pump, const struct pollfd *polls);
 void pump_drain(struct pump *pump);
 /* Whether everything that was read is with the log and all clients. */
 bool pump_drained(const struct pump *pump);
-/* Forgets the clients that have not taken all of their output. */
+/* Forgets the clients, and the log, that have not taken all of their output. */
 void pump_forget_slow(struct pump *pump);
 /* Sends `x` to every client, also to those that are still waiting to be accepted. */
 void pump_say_exit(struct pump *pump, int code, bool oom);

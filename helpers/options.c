@@ -25,6 +25,7 @@ static const struct option known[] = {
     {"--log-format", KIND_FORMAT, 0},
     {"--log-max-size", KIND_NUMBER, offsetof(struct options, log_max_size)},
     {"--log-max-files", KIND_NUMBER, offsetof(struct options, log_max_files)},
+    {"--journal-fields", KIND_TEXT, offsetof(struct options, journal_fields)},
     {"--exit-file", KIND_TEXT, offsetof(struct options, exit_file)},
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
@@ -62,6 +63,8 @@ static bool read_format(struct options *options, const char *value)
         options->log_format = LOG_K8S;
     else if (strcmp(value, "json-file") == 0)
         options->log_format = LOG_JSON;
+    else if (strcmp(value, "journald") == 0)
+        options->log_format = LOG_JOURNAL;
     else
         return false;
     return true;
@@ -121,6 +124,7 @@ bool options_read(struct options *options, char **argv)
         .listen_fd = -1,
         .client_fd = -1,
         .log_max_files = 1,
+        .journal_fields = "",
     };
     for (argv++; *argv != NULL; argv += 2) {
         const struct option *option;
@@ -137,7 +141,7 @@ bool options_read(struct options *options, char **argv)
     }
     if (options->pid <= 1)
         return complain("--pid", " is needed");
-    if (options->log_format != LOG_NONE && options->log_path == NULL)
+    if ((options->log_format == LOG_K8S || options->log_format == LOG_JSON) && options->log_path == NULL)
         return complain("--log", " is needed with this --log-format");
     return true;
 }

@@ -10,7 +10,7 @@
 
 #define TTY_RETRY_MS 100
 #define TTY_DRAIN_MAX (1U << 20)
-enum { SLOT_LISTEN, SLOT_STDIN, SLOT_STREAMS, SLOT_CLIENTS = SLOT_STREAMS + STREAMS };
+enum { SLOT_LISTEN, SLOT_STDIN, SLOT_LOG, SLOT_STREAMS, SLOT_CLIENTS = SLOT_STREAMS + STREAMS };
 
 void set_nonblocking(int fd)
 {
@@ -25,6 +25,7 @@ static void stream_open(struct stream *stream, int fd, char type, const char *na
     stream->fd = fd;
     stream->type = type;
     stream->log.name = name;
+    stream->log.which = type == 'o' ? STREAM_OUT : STREAM_ERR;
     if (fd >= 0)
         set_nonblocking(fd);
 }
@@ -70,6 +71,20 @@ static void stream_pause(struct pump *pump, struct stream *stream)
         stream_close(pump, stream);
 }
 
+static bool owed_to_log(const struct stream *stream)
+{
+    return stream->logged < stream->length;
+}
+
+static void stream_log(struct pump *pump, struct stream *stream)
+{
+    size_t taken = log_data(&pump->log, &stream->log, stream->data + stream->logged, stream->length - stream->logged);
+
+    stream->logged += taken;
+    if (taken > 0)
+        pump->progress_ms = now_ms();
+}
+
 static void stream_read(struct pump *pump, size_t which)
 {
     struct stream *stream = &pump->streams[which];
@@ -84,9 +99,10 @@ static void stream_read(struct pump *pump, size_t which)
         return;
     }
     stream->length = (size_t)count;
+    stream->logged = 0;
     if (stream->draining)
         stream->allowance -= (size_t)count;
-    log_data(&pump->log, &stream->log, stream->data, stream->length);
+    stream_log(pump, stream);
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         struct client *client = &pump->clients[i];
 
@@ -111,11 +127,14 @@ int pump_prepare(struct pump *pump, struct pollfd *polls)
 
     polls[SLOT_LISTEN] = place(pump->listen_fd, clients_have_place(pump) ? POLLIN : 0);
     polls[SLOT_STDIN] = place(pump->stdin_fd, pump->input_length > 0 ? POLLOUT : 0);
+    polls[SLOT_LOG] = place(-1, 0);
     for (size_t i = 0; i < STREAMS; i++) {
         struct stream *stream = &pump->streams[i];
         int64_t rest_ms = stream->retry_at_ms == 0 ? 0 : stream->retry_at_ms - now_ms();
-        bool ready = rest_ms <= 0 && !clients_owed(pump, i);
+        bool ready = rest_ms <= 0 && !clients_owed(pump, i) && !owed_to_log(stream);
 
+        if (owed_to_log(stream))
+            polls[SLOT_LOG] = place(log_waits_for(&pump->log), POLLOUT);
         polls[SLOT_STREAMS + i] = place(stream->fd, ready ? POLLIN : 0);
         if (rest_ms > 0)
             timeout_ms = (int)rest_ms;
@@ -149,6 +168,8 @@ void pump_dispatch(struct pump *pump, const struct pollfd *polls)
     for (size_t i = 0; i < STREAMS; i++) {
         const struct pollfd *poll = &polls[SLOT_STREAMS + i];
 
+        if (polls[SLOT_LOG].revents != 0 && owed_to_log(&pump->streams[i]))
+            stream_log(pump, &pump->streams[i]);
         if (poll->fd >= 0 && pump->streams[i].fd >= 0 && (poll->revents != 0 || pump->streams[i].draining))
             stream_read(pump, i);
     }
@@ -178,7 +199,7 @@ void pump_drain(struct pump *pump)
 bool pump_drained(const struct pump *pump)
 {
     for (size_t i = 0; i < STREAMS; i++)
-        if (pump->streams[i].fd >= 0 || clients_owed(pump, i))
+        if (pump->streams[i].fd >= 0 || clients_owed(pump, i) || owed_to_log(&pump->streams[i]))
             return false;
     return true;
 }

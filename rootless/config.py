@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Values = dict[str, dict[str, object]]  # section -> key -> checked value
     Stamp = list[list[object]]  # per file: path, mtime_ns, size, inode; [path] for a missing one
 
-LOG_DRIVERS = ("k8s-file", "json-file", "none")
+LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough", "passthrough-tty")
 STORAGE_DRIVERS = ("auto", "overlay", "fuse-overlayfs")
 NETWORKS = ("slirp4netns", "pasta", "host", "none")
 CGROUP_MANAGERS = ("auto", "systemd", "cgroupfs", "none")

@@ -190,9 +190,14 @@ class Confines(Limits):
 class Keeping:
     """The image, the log, and what happens in the end."""
 
-    log_driver: Annotated[str, option("--log-driver", metavar="DRIVER", text="k8s-file, json-file or none.")] = ""
+    log_driver: Annotated[
+        str, option("--log-driver", metavar="DRIVER", text="k8s-file, json-file, journald, none or passthrough.")
+    ] = ""
     log_opt: Annotated[
-        list[str], option("--log-opt", metavar="KEY=VALUE", text="max-size=SIZE, max-file=N of the log.")
+        list[str],
+        option(
+            "--log-opt", metavar="KEY=VALUE", text="max-size=SIZE, max-file=N, path=FILE, tag=TEXT, label=NAME=VALUE."
+        ),
     ] = []
     platform: Platform = ""
     pull: Annotated[

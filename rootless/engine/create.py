@@ -8,7 +8,7 @@ import time
 
 from rootless import config, log
 from rootless.engine import images, specs, values, volumes
-from rootless.errors import NotFoundError, RpodError, UnsupportedError, UsageError, os_reason
+from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.network import driver as networks
 from rootless.network import names
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rootless.state.container import Container
     from rootless.storage.images import Image
 
-_LOG_DRIVERS = ("k8s-file", "json-file", "none")
+_LOG_FILES = ("k8s-file", "json-file", "none")
 
 
 def create(options: ContainerOptions) -> str:
@@ -161,18 +161,11 @@ def _labels(options: ContainerOptions, image: Image) -> dict[str, str]:
 def _log(options: ContainerOptions, record: ContainerRecord) -> None:
     settings = config.load().containers
     record.log_driver = options.log_driver or settings.log_driver
-    if record.log_driver not in _LOG_DRIVERS:
-        raise UnsupportedError(
-            f"the log driver {record.log_driver!r} is not there yet", f"use one of: {', '.join(_LOG_DRIVERS)}"
-        )
     record.log_size_max, record.log_files_max = settings.log_size_max, settings.log_files_max
-    for key, value in values.pairs(options.log_opt, "--log-opt").items():
-        if key == "max-size":
-            record.log_size_max = 0 if value == "-1" else values.size(value, "--log-opt max-size")
-        elif key == "max-file":
-            record.log_files_max = values.integer(value, "--log-opt max-file", low=1, high=1000)
-        else:
-            raise UnsupportedError(f"--log-opt {key} is not there yet", "max-size and max-file are")
+    if options.log_opt or record.log_driver not in _LOG_FILES:
+        from rootless.engine import log_driver
+
+        log_driver.choose(options.log_opt, record)
 
 
 def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:

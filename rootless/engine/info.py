@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # Go's names of architectures, which images and Podman's output use.
 _GO_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-LOG_DRIVERS = ("k8s-file", "json-file", "none")
 NETWORKS = ("slirp4netns", "pasta", "host", "none", "container")
 
 
@@ -51,7 +50,7 @@ def info() -> dict[str, object]:
     settings = config.load()
     return {
         "host": _host(settings),
-        "plugins": {"log": list(LOG_DRIVERS), "network": list(NETWORKS), "volume": ["local"]},
+        "plugins": {"log": list(config.LOG_DRIVERS), "network": list(NETWORKS), "volume": ["local"]},
         "registries": {"search": list(settings.registries.search)},
         "store": _store(settings),
         "version": version()["Client"],

@@ -7,8 +7,15 @@ import os
 from rootless.errors import UsageError
 from rootless.kernel import fastjson, times
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
+_BACKWARD_BYTES = 1 << 16
+_LINE_MAX_BYTES = 1 << 20
+_CLOCK_NS = 1_000_000_000  # a file's time comes from a clock that is some milliseconds behind
 
 
 class Entry:
@@ -74,57 +81,144 @@ def _duration(text: str) -> int:
 def rotated(path: str) -> list[str]:
     """The rotated files of a log, oldest first."""
     folder, name = os.path.split(path)
-    numbers = [int(rest) for entry in os.listdir(folder) if (rest := entry.removeprefix(f"{name}.")).isdecimal()]
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    numbers = [int(rest) for entry in entries if (rest := entry.removeprefix(f"{name}.")).isdecimal()]
     return [f"{path}.{number}" for number in sorted(numbers, reverse=True)]
 
 
-def read_lines(path: str) -> list[bytes]:
-    """All complete lines of a file."""
-    with open(path, "rb") as file:
-        return file.read().split(b"\n")[:-1]
+class LogFile:
+    """A container's log in files, also while the monitor writes and rotates it. Little is in memory at any time."""
 
-
-def last_lines(entries: list[Entry], count: int) -> list[Entry]:
-    """The entries of the last ``count`` lines; -1 = all. A line of several pieces counts once."""
-    if count < 0:
-        return entries
-    seen = 0
-    for index in range(len(entries) - 1, -1, -1):
-        if not entries[index].partial:
-            seen += 1
-            if seen > count:
-                return entries[index + 1 :]
-    return entries if count else []
-
-
-class Tail:
-    """A log that is being written: ``lines`` are those since the last call, also across a rotation."""
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, parse: Callable[[bytes], Entry | None]) -> None:
         self._path = path
-        self._rest = b""
-        self._fd = self._open()
+        self._parse = parse
+        self._files = self._open_all()  # descriptors, oldest first; the last one is being written
+        self._rest = b""  # of it, after its last line end
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o600)
+    def history(self, since_ns: int, until_ns: int, tail: int) -> Iterator[Entry]:
+        """What is there between two times: the last ``tail`` lines of it, or all (-1)."""
+        first, offset = self._start_of_tail(tail, until_ns) if tail >= 0 else (0, 0)
+        for index, fd in enumerate(self._files):
+            if index < first or os.fstat(fd).st_mtime_ns + _CLOCK_NS < since_ns:
+                os.lseek(fd, 0, os.SEEK_END)  # nothing of it is wanted
+                continue
+            os.lseek(fd, offset if index == first else 0, os.SEEK_SET)
+            self._rest = b""
+            for entry in self._entries(fd):
+                if since_ns <= entry.time_ns <= until_ns:
+                    yield entry
+        self._keep(len(self._files) - 1)
 
-    def lines(self) -> list[bytes]:
-        """Complete lines that have been appended."""
-        data = self._rest + self._read()
+    def appended(self) -> Iterator[Entry]:
+        """What has come since the last call."""
+        if self._files:
+            yield from self._entries(self._files[0])
+        if self._is_current():
+            return
+        newer = self._open_all()
+        if not newer:
+            return  # the next file is not there yet
+        if self._files:
+            yield from self._entries(self._files[0])  # what came between the reading and the rotation
+            inodes = [_inode(fd) for fd in newer]
+            own = _inode(self._files[0])
+            self._files += newer[inodes.index(own) + 1 if own in inodes else 0 :]
+        else:
+            self._files = newer
+        for index in range(1, len(self._files)):
+            self._rest = b""
+            yield from self._entries(self._files[index])
+        self._keep(len(self._files) - 1)
+        if len(newer) == len(self._files):
+            yield from self._entries(self._files[0])
+
+    def _is_current(self) -> bool:
         try:
-            current = os.stat(self._path)
+            info = os.stat(self._path)
         except FileNotFoundError:
-            current = os.fstat(self._fd)
-        if (current.st_ino, current.st_dev) != (os.fstat(self._fd).st_ino, os.fstat(self._fd).st_dev):
-            data += self._read()  # what came between the first reading and the rotation
-            os.close(self._fd)
-            self._fd = self._open()
-            data += self._read()
-        complete, _, self._rest = data.rpartition(b"\n")
-        return complete.split(b"\n") if complete else []
+            return False
+        return bool(self._files) and _inode(self._files[0]) == (info.st_dev, info.st_ino)
 
-    def _read(self) -> bytes:
-        parts = []
-        while part := os.read(self._fd, _READ_BYTES):
-            parts.append(part)
-        return b"".join(parts)
+    def _keep(self, index: int) -> None:
+        """Close all files but one."""
+        for number, fd in enumerate(self._files):
+            if number != index:
+                os.close(fd)
+        self._files = self._files[index : index + 1] if index >= 0 else []
+
+    def _open_all(self) -> list[int]:
+        """All files; a rotation meanwhile shifts the names, then it looks again."""
+        while True:
+            opened: list[int] = []
+            for path in (*rotated(self._path), self._path):
+                try:
+                    opened.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+                except FileNotFoundError:
+                    continue
+            inodes = [_inode(fd) for fd in opened]
+            try:
+                info = os.stat(self._path)
+                settled = inodes[-1:] == [(info.st_dev, info.st_ino)]
+            except FileNotFoundError:
+                settled = True
+            if settled and len(set(inodes)) == len(inodes):
+                return opened
+            for fd in opened:
+                os.close(fd)
+
+    def _entries(self, fd: int) -> Iterator[Entry]:
+        """The entries from the file's position on; what is not a whole line yet waits for its rest."""
+        while chunk := os.read(fd, _READ_BYTES):
+            complete, newline, rest = (self._rest + chunk).rpartition(b"\n")
+            self._rest = rest if len(rest) < _LINE_MAX_BYTES else b""  # no monitor writes such a line
+            if newline:
+                for line in complete.split(b"\n"):
+                    entry = self._parse(line)
+                    if entry is not None:
+                        yield entry
+
+    def _start_of_tail(self, count: int, until_ns: int) -> tuple[int, int]:
+        """The file and the offset where the last ``count`` lines begin; a line of several pieces counts once."""
+        last = len(self._files) - 1
+        if count == 0:
+            return last, os.fstat(self._files[last]).st_size if self._files else 0
+        seen = -1  # nothing yet: a line at the very end that has not ended is one, too
+        for index in range(last, -1, -1):
+            for offset, line in _lines_backward(self._files[index]):
+                entry = self._parse(line)
+                if entry is None or entry.time_ns > until_ns:
+                    continue
+                if seen < 0:
+                    seen = 1 if entry.partial else 0
+                if not entry.partial:
+                    if seen == count:
+                        return index, offset
+                    seen += 1
+        return 0, 0
+
+
+def _inode(fd: int) -> tuple[int, int]:
+    info = os.fstat(fd)
+    return info.st_dev, info.st_ino
+
+
+def _lines_backward(fd: int) -> Iterator[tuple[int, bytes]]:
+    """The complete lines of a file from its end, each with the offset behind it."""
+    position, carry, complete = os.fstat(fd).st_size, b"", False
+    while position > 0:
+        size = min(_BACKWARD_BYTES, position)
+        position -= size
+        data = os.pread(fd, size, position) + carry
+        offset = position + len(data)
+        carry, *lines = data.split(b"\n")
+        for line in reversed(lines):
+            if complete:
+                yield offset + 1, line
+            complete = True  # what follows the last line end is no line
+            offset -= len(line) + 1
+        carry = carry if len(carry) < _LINE_MAX_BYTES else b""
+    if complete:
+        yield len(carry) + 1, carry

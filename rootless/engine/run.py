@@ -24,7 +24,7 @@ def run(options: RunOptions, announce: Callable[[str], None]) -> int:
         return client.run_attached(
             container,
             lambda fd: start.launch_container(container, new.lock, client_fd=fd, preserve_fds=options.preserve_fds),
-            stdin=options.interactive,
+            stdin=container.record.open_stdin,
             detach_keys=options.detach_keys,
             sig_proxy=options.sig_proxy,
         )

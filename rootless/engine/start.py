@@ -192,7 +192,12 @@ def _network(record: ContainerRecord, mtu: int) -> NetworkPlan | None:
 
 def _log(container: Container) -> LogPlan:
     record = container.record
-    return LogPlan(record.log_driver, container.log_path, record.log_size_max, record.log_files_max)
+    plan = LogPlan(record.log_driver, container.log_path, record.log_size_max, record.log_files_max)
+    if record.log_driver not in ("k8s-file", "json-file", "none"):
+        from rootless.engine import log_driver
+
+        log_driver.complete(plan, record)
+    return plan
 
 
 def _empty_volumes(record: ContainerRecord) -> list[str]:

@@ -92,7 +92,9 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
     _configure_kernel(spec)
     if spec.root_readonly:
         mounts.make_root_readonly()
-    terminal.use_streams(streams.inside, spec.process.uid, terminal=spec.process.terminal)
+    # The caller's own streams keep their owner.
+    owner = -1 if streams.borrowed else spec.process.uid
+    terminal.use_streams(streams.inside, owner, terminal=spec.process.terminal)
     syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
 
 

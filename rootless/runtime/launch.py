@@ -155,7 +155,7 @@ class _Launcher:
         )
         self.undo.append(lambda: cgroup.remove(self.cgroup.path))
         self.cgroup_fd = self.cgroup.open()
-        self.streams = Streams.terminal() if plan.spec.process.terminal else Streams.pipes(stdin=plan.open_stdin)
+        self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
         hidden = plan.network is None and plan.root.driver == drivers.OVERLAY
         newborn = birth.start_init(plan, self.streams, program, self.cgroup_fd, hidden=hidden)
@@ -184,6 +184,11 @@ class _Launcher:
         self._await_exec(channel)
         self._report({"pid": self.init_pid})
         self._become_monitor(listener)
+
+    def _make_streams(self) -> Streams:
+        if self.plan.spec.process.terminal:
+            return Streams.terminal()
+        return Streams.inherited() if self.plan.log.passthrough else Streams.pipes(stdin=self.plan.open_stdin)
 
     def _init_closes_itself(self) -> bool:
         """Whether init is about to close its /proc entries to us: it changes its id, or forbids tracing."""
@@ -266,7 +271,9 @@ class _Launcher:
             argv += ["--hold", str(fd)]
         log = plan.log
         argv += ["--lock", str(plan.alive_fd), "--exit-file", plan.exit_path, "--log-format", log.format]
-        if log.format != "none":
+        if log.format == "journald":
+            argv += ["--journal-fields", log.fields]
+        elif log.format != "none":
             argv += ["--log", log.path, "--log-max-size", str(log.size_max), "--log-max-files", str(log.files_max)]
         if self.cgroup.path:
             argv += ["--cgroup", self.cgroup.path]

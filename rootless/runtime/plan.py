@@ -26,15 +26,21 @@ class NetworkPlan:
 
 
 class LogPlan:
-    """Where the monitor writes what the program prints. ``size_max`` in bytes, 0 = no rotation."""
+    """Where the monitor writes what the program prints. ``size_max`` in bytes, 0 = no rotation.
 
-    __slots__ = ("files_max", "format", "path", "size_max")
+    ``fields`` are lines ``NAME=value`` of every entry in the journal. With ``passthrough`` the
+    program has the caller's own standard streams, and the monitor sees nothing of them.
+    """
+
+    __slots__ = ("fields", "files_max", "format", "passthrough", "path", "size_max")
 
     def __init__(self, format_: str, path: str, size_max: int, files_max: int) -> None:
         self.format = format_
         self.path = path
         self.size_max = size_max
         self.files_max = files_max
+        self.fields = ""
+        self.passthrough = False
 
 
 class InitPlan:

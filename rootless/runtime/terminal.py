@@ -24,12 +24,13 @@ class Streams:
     one is -1. With a terminal they are filled once init has made it.
     """
 
-    __slots__ = ("inside", "master", "outside")
+    __slots__ = ("borrowed", "inside", "master", "outside")
 
     def __init__(self, inside: list[int], outside: list[int]) -> None:
         self.inside = inside
         self.outside = outside
         self.master = -1
+        self.borrowed = False  # the caller's own, whose owner is not ours to change
 
     @classmethod
     def pipes(cls, *, stdin: bool) -> Streams:
@@ -46,6 +47,13 @@ class Streams:
     def terminal(cls) -> Streams:
         """Nothing yet: the pseudo-terminal is made inside."""
         return cls([], [])
+
+    @classmethod
+    def inherited(cls) -> Streams:
+        """The caller's own three: nothing is between them and the program."""
+        streams = cls([os.dup(fd) for fd in range(3)], [-1, -1, -1])
+        streams.borrowed = True
+        return streams
 
     def close_inside(self) -> None:
         """Close the program's side, in the launcher."""
@@ -74,7 +82,7 @@ def place_console(root: Root, slave: int) -> None:
 
 
 def use_streams(fds: list[int], uid: int, *, terminal: bool) -> None:
-    """Make ``fds`` the standard streams, owned by the program's user, and the terminal the controlling one."""
+    """Make ``fds`` the standard streams, owned by ``uid`` (-1: as they are), and the terminal the controlling one."""
     for target, fd in enumerate(fds):
         try:
             os.fchown(fd, uid, -1)

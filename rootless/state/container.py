@@ -55,8 +55,8 @@ class Container:
 
     @property
     def log_path(self) -> str:
-        """Its log."""
-        return f"{self.directory}/ctr.log"
+        """Its log file."""
+        return self.record.log_path or f"{self.directory}/ctr.log"
 
     @property
     def attach_path(self) -> str:

@@ -90,6 +90,9 @@ class ContainerRecord(Record):
         "log_driver": "k8s-file",
         "log_size_max": 0,
         "log_files_max": 0,
+        "log_path": "",  # --log-opt path, "" = ctr.log beside the record
+        "log_tag": "",
+        "log_labels": [],  # NAME=VALUE fields of the journal's entries
         "restart": "no",
         "restart_max": 0,
         "stop_signal": 15,
@@ -145,6 +148,9 @@ class ContainerRecord(Record):
         log_driver: str
         log_size_max: int
         log_files_max: int
+        log_path: str
+        log_tag: str
+        log_labels: list[str]
         restart: str
         restart_max: int
         stop_signal: int

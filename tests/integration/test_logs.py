@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from support.shell import wait_for
+import pytest
+from support.shell import Pty, wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.shell import Rpod
 
 
@@ -57,7 +61,17 @@ def test_follow_shows_lines_as_they_come(rpod: Rpod, image: str) -> None:
 def test_several_containers(rpod: Rpod, image: str) -> None:
     for name in ("left", "right"):
         rpod.ok("run", "--name", name, image, "echo", f"from {name}")
-    assert set(rpod.ok("logs", "-n", "left", "right").splitlines()) == {"left from left", "right from right"}
+    assert rpod.ok("logs", "-n", "right", "left").splitlines() == ["left from left", "right from right"], "by time"
+
+
+def test_follow_across_rotations_loses_nothing(rpod: Rpod, image: str) -> None:
+    script = "read go; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"
+    options = ("--log-opt", "max-size=200k", "--log-opt", "max-file=10")
+    rpod.ok("run", "-di", "--name", "big", *options, image, "sh", "-c", script)
+    follower = rpod.start("logs", "-f", "big", stdout=subprocess.PIPE)
+    rpod("attach", "big", stdin=b"go\n")
+    out, _ = follower.communicate(timeout=60)
+    assert out.decode().splitlines() == [f"line {number}" for number in range(20000)]
 
 
 def test_rotation_and_follow_across_it(rpod: Rpod, image: str) -> None:
@@ -77,6 +91,49 @@ def test_drivers(rpod: Rpod, image: str) -> None:
     assert "none" in rpod.fails("logs", "silent")
     assert "syslog" in rpod.fails("create", "--log-driver", "syslog", image)
     assert "colour" in rpod.fails("create", "--log-opt", "colour=red", image)
+    assert "journald" in rpod.fails("create", "--log-opt", "tag=x", image), "tags are for the journal"
+
+
+@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="journald runs here; tests/vm asks it")
+def test_journald_is_said_to_be_missing(rpod: Rpod, image: str) -> None:
+    assert "/run/systemd/journal/socket" in rpod.fails("run", "--log-driver", "journald", image, "true")
+    assert rpod.ok("ps", "-aq") == ""
+
+
+def test_a_log_elsewhere_outlives_its_container(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    path = tmp_path / "web.log"
+    rpod.ok("run", "--name", "web", "--log-opt", f"path={path}", image, "echo", "kept")
+    assert rpod.ok("logs", "web") == "kept"
+    assert rpod.ok("inspect", "-f", "{{.LogPath}}", "web") == str(path)
+    rpod.ok("rm", "web")
+    assert path.read_bytes().endswith(b"stdout F kept\n")
+    assert "exists" in rpod.fails("create", "--log-opt", "path=/nowhere/x", image)
+
+
+def test_passthrough_gives_the_program_our_own_streams(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with target.open("wb") as out:
+        script = "cat; echo err >&2; readlink /proc/self/fd/1; exit 3"
+        process = rpod.start(
+            *("run", "--name", "through", "--user", "1000", "--log-driver", "passthrough", image, "sh", "-c", script),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        process.communicate(b"typed\n")
+    assert process.returncode == 3
+    typed, err, link = target.read_text().splitlines()
+    assert (typed, err) == ("typed", "err")
+    assert not link.startswith("pipe:"), "the file itself, with nothing between"
+    assert target.stat().st_uid == os.geteuid(), "and it is still ours"
+    assert "passthrough" in rpod.fails("logs", "through")
+    assert "--tty" in rpod.fails("create", "-t", "--log-driver", "passthrough", image)
+    with Pty(rpod, "run", "--rm", "--log-driver", "passthrough", image, "true") as terminal:
+        terminal.expect("TIOCSTI")
+        assert terminal.wait() == 125
+    with Pty(rpod, "run", "--rm", "--log-driver", "passthrough-tty", image, "sh", "-c", "stty size") as terminal:
+        terminal.expect("24 80")
+        assert terminal.wait() == 0
 
 
 def test_a_long_line_is_one_line(rpod: Rpod, image: str) -> None:
