@@ -140,34 +140,40 @@ def default_map(ranges: Ranges) -> IdMap:
     return IdMap(_extents(os.geteuid(), ranges.uids), _extents(os.getegid(), ranges.gids))
 
 
-def write_maps(pid: int, maps: IdMap) -> None:
-    """Give process ``pid``, in a new user namespace of ours, its id maps.
+class MapWriting:
+    """The id maps of process ``pid``, in a new user namespace of ours, being written.
 
     One id is written directly, with setgroups denied as the kernel wants it; more go through
-    newuidmap and newgidmap, which run at the same time. Raises LaunchError with the way out.
+    newuidmap and newgidmap, which run at the same time, beside the caller until ``finish``.
+    Both raise LaunchError with the way out.
     """
-    if maps.single:
-        _write_single(pid, maps)
-        return
-    started: list[tuple[str, int, int]] = []
-    for name, extents in (("newuidmap", maps.uids), ("newgidmap", maps.gids)):
-        path = spawn.which(name)
-        if path is None:
-            raise LaunchError(f"{name} is not installed: the user's subordinate ids cannot be mapped", HINT_TOOLS)
-        argv = [path, str(pid)]
-        for extent in extents:
-            argv += [str(extent.inside), str(extent.outside), str(extent.size)]
-        read_end, write_end = os.pipe()
-        started.append((name, spawn.start(argv, fds={1: write_end, 2: write_end}), read_end))
-        os.close(write_end)
-    failures = []
-    for name, child, read_end in started:
-        words = os.read(read_end, 4096).decode("utf-8", "replace").strip()
-        os.close(read_end)
-        if spawn.wait(child):
-            failures.append(f"{name} failed: {words or 'without a word'}")
-    if failures:
-        raise LaunchError(failures[0].splitlines()[0], "rpod doctor")
+
+    def __init__(self, pid: int, maps: IdMap) -> None:
+        self._started: list[tuple[str, int, int]] = []  # program, its pid, what it says
+        if maps.single:
+            _write_single(pid, maps)
+            return
+        for name, extents in (("newuidmap", maps.uids), ("newgidmap", maps.gids)):
+            path = spawn.which(name)
+            if path is None:
+                raise LaunchError(f"{name} is not installed: the user's subordinate ids cannot be mapped", HINT_TOOLS)
+            argv = [path, str(pid)]
+            for extent in extents:
+                argv += [str(extent.inside), str(extent.outside), str(extent.size)]
+            read_end, write_end = os.pipe()
+            self._started.append((name, spawn.start(argv, fds={1: write_end, 2: write_end}), read_end))
+            os.close(write_end)
+
+    def finish(self) -> None:
+        """Return when the maps are in force."""
+        failures = []
+        for name, child, read_end in self._started:
+            words = os.read(read_end, 4096).decode("utf-8", "replace").strip()
+            os.close(read_end)
+            if spawn.wait(child):
+                failures.append(f"{name} failed: {words or 'without a word'}")
+        if failures:
+            raise LaunchError(failures[0].splitlines()[0], "rpod doctor")
 
 
 def _write_single(pid: int, maps: IdMap) -> None:
@@ -226,7 +232,7 @@ def fork_inside(work: Callable[[], object], maps: IdMap | None = None, flags: in
         answer = os.read(said, 256).decode()
         if answer != "1":
             raise LaunchError(f"cannot make a user namespace: {answer or 'the child was killed'}", "rpod doctor")
-        write_maps(pid, maps)
+        MapWriting(pid, maps).finish()
         os.write(go, b"1")
     except BaseException:
         os.close(go)

@@ -56,32 +56,29 @@ class Newborn:
             pass
 
 
-def start_init(plan: InitPlan, streams: Streams, program: init.Program, cgroup_fd: int, *, hidden: bool) -> Newborn:
+def start_init(plan: InitPlan, streams: Streams, cgroup_fd: int, *, hidden: bool) -> Newborn:
     """Clone init, which waits for "mapped". ``hidden``: nobody has to reach its namespaces through /proc.
 
-    Closes this process's copy of ``program``. Raises LaunchError, OSError.
+    Raises LaunchError, OSError.
     """
     ours, theirs = messages.pair()
     if plan.joins or any(plan.spec.namespaces.values()):
-        pid = _clone_joined(plan, cgroup_fd, hidden, lambda: _be_init(plan, streams, program, ours, theirs))
+        pid = _clone_joined(plan, cgroup_fd, hidden, lambda: _be_init(plan, streams, ours, theirs))
     else:
         pid = syscalls.clone(plan.flags(), cgroup_fd)
         if pid == 0:
-            _be_init(plan, streams, program, ours, theirs)
+            _be_init(plan, streams, ours, theirs)
     theirs.close()
-    os.close(program.fd)
     return Newborn(pid, ours)
 
 
-def _be_init(
-    plan: InitPlan, streams: Streams, program: init.Program, ours: messages.Channel, theirs: messages.Channel
-) -> None:
+def _be_init(plan: InitPlan, streams: Streams, ours: messages.Channel, theirs: messages.Channel) -> None:
     try:
         ours.close()
         for fd in streams.outside:
             if fd >= 0:
                 os.close(fd)
-        init.main(plan, theirs, streams, program)
+        init.main(plan, theirs, streams)
     finally:
         os._exit(1)  # what fails here must never go on as the launcher, with its steps to undo
 

@@ -13,7 +13,7 @@ import sys
 
 from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
 from rootless.kernel import files, syscalls, unix, userns
-from rootless.runtime import messages, mounts, security, terminal, users
+from rootless.runtime import messages, mounts, program, security, terminal, users
 from rootless.storage import drivers, volumes
 
 TYPE_CHECKING = False
@@ -32,19 +32,10 @@ _LINKS = (
 _FIRST_FREE_FD = 3
 
 
-class Program:
-    """What the last exec needs and must be had before the root changes: the sealed static init, the BPF filter."""
-
-    __slots__ = ("fd", "filter")
-
-    def __init__(self, fd: int, filter_: bytes) -> None:
-        self.fd = fd
-        self.filter = filter_
-
-
-def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams, program: Program) -> None:
+def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
     """Set the container up and exec its program; never returns."""
     try:
+        prepared = program.prepare(plan.spec)  # while the id maps are written
         if channel.receive().kind != "mapped":
             os._exit(1)
         if plan.maps is None:
@@ -57,7 +48,7 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams, p
             channel = messages.Channel(unix.accept(plan.gate))
         if channel.receive().kind != "go":
             os._exit(1)
-        run_program(plan.spec, channel.fileno(), program, init=plan.init, die_with_parent=plan.die_with_parent)
+        run_program(plan.spec, channel.fileno(), prepared, init=plan.init, die_with_parent=plan.die_with_parent)
     except BaseException as error:
         channel.send_error(error, "the container cannot be set up")
     os._exit(1)
@@ -202,11 +193,13 @@ def _configure_kernel(spec: Spec) -> None:
         files.write_plain("/proc/self/oom_score_adj", str(spec.process.oom_score_adj))
 
 
-def run_program(spec: Spec, error_fd: int, program: Program, *, init: bool, die_with_parent: bool = True) -> None:
+def run_program(
+    spec: Spec, error_fd: int, prepared: program.Program, *, init: bool, die_with_parent: bool = True
+) -> None:
     """Drop every privilege and exec the program through the static init; never returns."""
     process = spec.process
     os.umask(process.umask)
-    security.drop_privileges(process, program.filter)
+    security.drop_privileges(process, prepared.filter)
     if die_with_parent:
         # A death of the monitor must not leave a program that nobody watches.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
@@ -220,7 +213,7 @@ def run_program(spec: Spec, error_fd: int, program: Program, *, init: bool, die_
     mode = "init" if init else "exec"
     os.set_inheritable(error_fd, True)  # the static init closes it when its own execve succeeds
     try:
-        os.execve(program.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
+        os.execve(prepared.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
     except OSError as error:  # E2BIG: the environment is too long
         raise explain_exec(process.args[0], error.errno or 0) from error
 

@@ -11,7 +11,7 @@ import os
 
 from rootless.errors import LaunchError, RpodError
 from rootless.kernel import spawn, syscalls, userns
-from rootless.runtime import cgroup, init, launch, messages, mounts, security, terminal, users
+from rootless.runtime import cgroup, init, messages, mounts, program, security, terminal, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,18 +121,18 @@ class Joined:
 def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
     """Start the program of ``plan`` inside. Returns when it has been exec'ed; raises what went wrong."""
     ours, theirs = messages.pair()
-    program = launch.prepare_program(plan.spec)
+    prepared = program.prepare(plan.spec)
 
     def body() -> None:
         ours.close()
         for fd in streams.outside:
             if fd >= 0:
                 os.close(fd)
-        _be_program(plan, theirs, streams, program)
+        _be_program(plan, theirs, streams, prepared)
 
     pid = start_inside(plan, body)
     theirs.close()
-    os.close(program.fd)
+    os.close(prepared.fd)
     streams.close_inside()
     master = -1
     try:
@@ -149,7 +149,9 @@ def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
     return Joined(pid, master)
 
 
-def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Streams, program: init.Program) -> None:
+def _be_program(
+    plan: JoinPlan, channel: messages.Channel, streams: terminal.Streams, prepared: program.Program
+) -> None:
     process = plan.spec.process
     try:
         init.forget_modules()
@@ -168,7 +170,7 @@ def _be_program(plan: JoinPlan, channel: messages.Channel, streams: terminal.Str
         security.apply_rlimits(process.rlimits)
         terminal.use_streams(streams.inside, user.uid, terminal=process.terminal)
         syscalls.close_on_exec_from(3 + plan.preserve_fds)
-        init.run_program(plan.spec, channel.fileno(), program, init=False, die_with_parent=plan.die_with_caller)
+        init.run_program(plan.spec, channel.fileno(), prepared, init=False, die_with_parent=plan.die_with_caller)
     except BaseException as error:
         channel.send_error(error, "the program cannot be started")
     os._exit(1)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 
-import rootless
 from rootless import paths
 from rootless.errors import LaunchError, RpodError
 from rootless.kernel import fastjson, process, syscalls, unix, userns
-from rootless.runtime import birth, cgroup, fuse, init, messages
+from rootless.runtime import birth, cgroup, fuse, init, messages, program
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
@@ -25,42 +24,8 @@ if TYPE_CHECKING:
 
     from rootless.network.driver import Started
     from rootless.runtime.plan import LaunchPlan
-    from rootless.spec import Spec
 
-_HELPERS = os.path.dirname(rootless.__file__) + "/_bin"
 _BACKLOG = 16
-
-
-def helper(name: str) -> str:
-    """The path of one of rpod's static programs. LaunchError if the installation lacks it."""
-    path = f"{_HELPERS}/{name}"
-    if not os.access(path, os.X_OK):
-        raise LaunchError(f"{path} is missing: rpod's C helpers were not built", "pip install --force-reinstall rpod")
-    return path
-
-
-def seal_program() -> int:
-    """A sealed copy of the static init in memory: what /proc/self/exe shows can harm nobody (CVE-2019-5736)."""
-    source = os.open(helper("rpod-init"), os.O_RDONLY)
-    try:
-        fd = os.memfd_create("rpod-init", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        size = os.fstat(source).st_size
-        sent = 0
-        while sent < size:
-            sent += os.sendfile(fd, source, sent, size - sent)
-    finally:
-        os.close(source)
-    import fcntl
-
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    return fd
-
-
-def prepare_program(spec: Spec) -> init.Program:
-    """What the exec of ``spec``'s program needs from outside the container."""
-    from rootless.runtime import seccomp
-
-    return init.Program(seal_program(), seccomp.program_for(spec.seccomp) if spec.seccomp else b"")
 
 
 class Launched:
@@ -144,7 +109,6 @@ class _Launcher:
     def _launch(self) -> None:
         plan = self.plan
         self._leave_the_caller()
-        program = prepare_program(plan.spec)
         self.cgroup = cgroup.create(
             plan.ident,
             plan.spec.resources,
@@ -158,11 +122,13 @@ class _Launcher:
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
         hidden = plan.network is None and plan.root.driver == drivers.OVERLAY
-        newborn = birth.start_init(plan, self.streams, program, self.cgroup_fd, hidden=hidden)
+        newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
-        if plan.maps is not None:
-            userns.write_maps(self.init_pid, plan.maps)
+        writing = None if plan.maps is None else userns.MapWriting(self.init_pid, plan.maps)
+        listener = unix.listen(plan.attach_path, _BACKLOG)
+        if writing is not None:
+            writing.finish()
         network = self._start_network()
         if network is not None and self._init_closes_itself():
             # The helper finds the namespaces through init's /proc entries.
@@ -173,9 +139,7 @@ class _Launcher:
         if user_namespace >= 0:
             channel.send("root", fd=self._mount_fuse(user_namespace))
             os.close(user_namespace)
-        # While init sets up, whatever needs no more than its pid.
-        listener = unix.listen(plan.attach_path, _BACKLOG)
-        self._write_record()
+        self._write_record()  # while init sets up
         newborn.await_ready(self._on_message)
         self.streams.close_inside()
         if network is not None:
@@ -260,7 +224,7 @@ class _Launcher:
 
     def _become_monitor(self, listener: _socket.socket) -> None:
         plan = self.plan
-        argv = [helper("rpod-monitor"), "--pid", str(self.init_pid), "--listen", str(listener.fileno())]
+        argv = [program.helper("rpod-monitor"), "--pid", str(self.init_pid), "--listen", str(listener.fileno())]
         kept = [listener.fileno(), plan.alive_fd, *self.held]
         for option, fd in self._stream_options():
             argv += [option, str(fd)]

@@ -48,6 +48,7 @@ class Channel:
         try:
             self._sock.sendmsg([data], ancillary, _socket.MSG_NOSIGNAL)
         except OSError as error:
+            self.receive()  # raises what the other side said before it went
             raise LaunchError("the other side of the launch is gone") from error
 
     def send_error(self, error: BaseException, what: str) -> None:
