@@ -58,17 +58,24 @@ def _string_map(value: object, key: str, where: str) -> dict[str, str]:
 class Mount:
     """``mounts[]``: destination, type, source and options."""
 
-    __slots__ = ("destination", "options", "source", "type")
+    __slots__ = ("destination", "options", "source", "subpath", "type")
 
     def __init__(self, destination: str, type_: str, source: str = "", options: list[str] | None = None) -> None:
         self.destination = destination
         self.type = type_
         self.source = source
         self.options = options or []
+        self.subpath = ""
 
     def to_json(self) -> dict[str, object]:
-        """As in the specification."""
-        return {"destination": self.destination, "type": self.type, "source": self.source, "options": self.options}
+        """As in the specification; ``subpath``, what of the source is shown, is rpod's own."""
+        plain: dict[str, object] = {
+            "destination": self.destination,
+            "type": self.type,
+            "source": self.source,
+            "options": self.options,
+        }
+        return plain | {"subpath": self.subpath} if self.subpath else plain
 
     @classmethod
     def from_json(cls, value: object) -> Mount:
@@ -80,7 +87,9 @@ class Mount:
         type_ = _take(value, "type", str, "", "mounts[].")
         if "bind" in options or "rbind" in options:
             type_ = "bind"  # whatever stands there: "none" is usual
-        return cls(destination, type_, _take(value, "source", str, "", "mounts[]."), options)
+        self = cls(destination, type_, _take(value, "source", str, "", "mounts[]."), options)
+        self.subpath = _take(value, "subpath", str, "", "mounts[].")
+        return self
 
 
 class Device:

@@ -67,7 +67,7 @@ _OF_RUN = """arch attach authfile cert-dir chrootdirs
     conmon-pidfile creds disable-content-trust env-merge group-entry health-cmd
     health-interval health-log-destination health-max-log-count health-max-log-size health-on-failure
     health-retries health-start-period health-startup-cmd health-startup-interval health-startup-retries
-    health-startup-success health-startup-timeout health-timeout hosts-file hostuser image-volume
+    health-startup-success health-startup-timeout health-timeout hosts-file hostuser
     init-ctr init-path no-healthcheck no-hostname no-hosts oom-score-adj os passwd
     passwd-entry personality pidfile preserve-fd read-only-tmpfs requires retry retry-delay rmi rootfs
     sdnotify seccomp-policy subgidname subuidname systemd timens tls-verify unsetenv unsetenv-all

@@ -103,8 +103,11 @@ class Isolation:
 class Files:
     """Mounts."""
 
+    image_volume: Annotated[
+        str, option("--image-volume", metavar="MODE", text="The image's volumes: anonymous, bind, tmpfs or ignore.")
+    ] = "anonymous"
     mount: Annotated[
-        list[str], option("--mount", metavar="type=TYPE,…", text="A mount: bind, volume, tmpfs, image, devpts.")
+        list[str], option("--mount", metavar="type=TYPE,…", text="A mount: bind, volume, tmpfs, image, devpts, glob.")
     ] = []
     read_only: Annotated[bool, option("--read-only", text="The root file system cannot be written.")] = False
     shm_size: Annotated[str, option("--shm-size", metavar="SIZE", text="The size of /dev/shm (64m).")] = ""

@@ -7,7 +7,7 @@ import sys
 import time
 
 from rootless import config, log
-from rootless.engine import images, specs, values, volumes
+from rootless.engine import images, mounts, specs, values
 from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.network import driver as networks
@@ -45,16 +45,16 @@ def prepare(options: ContainerOptions) -> NewContainer:
     image = images.ensure_image(options.image, options.pull, options.platform, quiet=options.quiet)
     store = Containers()
     record = _record(options, image, store)
-    mounts = _mounts(options, image, store)
+    wanted = _mounts(options, image, store)
     record.entrypoint, command = _command(options, image)
     record.command = argv = [*record.entrypoint, *command]
     _free_name(store, options)
     new = store.reserve(record)
     made: list[str] = []
     try:
-        volumes.materialize(mounts, made)
-        record.mounts = [mount.to_json() for mount in mounts]
-        spec = specs.build(options, record, image.config, mounts, argv)
+        mounts.materialize(wanted, made)
+        record.mounts = [mount.to_json() for mount in wanted]
+        spec = specs.build(options, record, image.config, mounts.to_spec(wanted, record), argv)
         if record.join:
             from rootless.state import dependents
 
@@ -64,7 +64,7 @@ def prepare(options: ContainerOptions) -> NewContainer:
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
         _write_cidfile(options.cidfile, record.id)
     except BaseException as error:
-        volumes.discard(made)
+        mounts.discard(made)
         new.discard()
         if isinstance(error, OSError):
             raise RpodError(f"the container cannot be made: {os_reason(error)}", "rpod system df") from error
@@ -80,6 +80,10 @@ def _check(options: ContainerOptions) -> None:
         raise UsageError(f"--cidfile {options.cidfile} exists already", "remove it if it is an old one")
     if options.rm and values.restart_policy(options.restart)[0] != "no":
         raise UsageError("--rm and --restart exclude each other")
+    if options.image_volume not in ("anonymous", "bind", "tmpfs", "ignore"):
+        raise UsageError(
+            f"--image-volume {options.image_volume}: unknown mode", "anonymous (bind is the same), tmpfs or ignore"
+        )
     if options.cgroups != "enabled":
         _check_cgroups(options)
     if options.replace and not options.name:
@@ -268,18 +272,32 @@ def _entrypoint(text: str) -> list[str]:
     return [str(item) for item in parsed]
 
 
-def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[volumes.Wanted]:
-    from_image = [volumes.of_image(path) for path in image.config.volumes]
-    typed = [volumes.parse_volume(text) for text in options.volume]
-    typed += [volumes.parse_mount(text) for text in options.mount]
-    typed += [volumes.parse_tmpfs(text) for text in options.tmpfs]
+def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[mounts.Wanted]:
+    from_image = [mounts.of_image(path, options.image_volume) for path in image.config.volumes]
+    typed: list[mounts.Wanted] = []
+    if options.volume or options.mount or options.tmpfs:
+        from rootless.engine import mount_options
+
+        typed += [mount_options.parse_volume(text) for text in options.volume]
+        typed += [wanted for text in options.mount for wanted in mount_options.parse_mount(text)]
+        typed += [mount_options.parse_tmpfs(text) for text in options.tmpfs]
+    for wanted in typed:
+        if wanted.kind == "image":
+            _use_image(wanted, options)
     inherited = []
     for text in options.volumes_from:
         name, _, mode = text.partition(":")
         if mode not in ("", "ro", "rw"):
             raise UsageError(f"--volumes-from {text}: {mode!r} is neither ro nor rw")
-        inherited += [volumes.from_record(m, [mode] if mode else []) for m in store.resolve(name).record.mounts]
-    return volumes.merge([from_image, inherited, typed])
+        inherited += [mounts.from_record(m, [mode] if mode else []) for m in store.resolve(name).record.mounts]
+    return mounts.merge([[wanted for wanted in from_image if wanted], inherited, typed])
+
+
+def _use_image(wanted: mounts.Wanted, options: ContainerOptions) -> None:
+    """Have the image of a --mount type=image ready."""
+    policy = "never" if options.pull == "never" else "missing"
+    image = images.ensure_image(wanted.name, policy, options.platform, quiet=options.quiet)
+    wanted.name, wanted.image_id, wanted.layers = image.name_for(wanted.name), image.id, image.layers
 
 
 def _free_name(store: Containers, options: ContainerOptions) -> None:

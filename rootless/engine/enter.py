@@ -6,8 +6,8 @@ import os
 
 from rootless.engine import start
 from rootless.errors import StateError
-from rootless.kernel import spawn, userns
-from rootless.runtime import join, mounts
+from rootless.kernel import spawn, syscalls, userns
+from rootless.runtime import join, mounts, overlays
 from rootless.spec import Spec
 from rootless.storage import drivers
 
@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rootless.spec import Mount
     from rootless.state.container import Container
 
 
@@ -55,17 +56,19 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
     own = {str(mount["destination"]) for mount in container.record.mounts}
 
     def body() -> object:
-        fuse = _mount(plan)
+        helpers = _mount(plan)
         try:
             root = mounts.Root.at(plan.merged)
             for mount in spec.mounts:
-                if mount.destination in own and mount.type == "bind":
+                if mount.destination in own and mount.type == drivers.FUSE:
+                    helpers += _place_fuse(mount, root)
+                elif mount.destination in own and mount.type in ("bind", drivers.OVERLAY):
                     mounts.perform(mount, root)
             return work(os.open(plan.merged, os.O_RDONLY | os.O_DIRECTORY))
         finally:
-            if fuse:
-                os.kill(fuse, 15)
-                spawn.wait(fuse)
+            for pid in helpers:
+                os.kill(pid, 15)
+                spawn.wait(pid)
 
     try:
         return userns.call_inside(body, maps)
@@ -73,13 +76,23 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
         alive.release()
 
 
-def _mount(plan: drivers.RootPlan) -> int:
-    """Mount ``plan``; the pid of fuse-overlayfs, 0 for the kernel's overlay."""
+def _place_fuse(mount: Mount, root: mounts.Root) -> list[int]:
+    """Mount an overlay of the container that fuse-overlayfs serves; returns its pid."""
+    plan = overlays.plan_of(mount)
+    helpers = _mount(plan)
+    tree = syscalls.open_tree(-1, plan.merged, syscalls.OPEN_TREE_CLONE)
+    syscalls.umount(plan.merged, syscalls.MNT_DETACH)
+    mounts.place_tree(tree, mount, root)
+    return helpers
+
+
+def _mount(plan: drivers.RootPlan) -> list[int]:
+    """Mount ``plan``; the pid of fuse-overlayfs, none for the kernel's overlay."""
     if plan.driver == drivers.OVERLAY:
         drivers.mount_overlay(plan)
-        return 0
+        return []
     device = os.stat(plan.merged).st_dev
     null = os.open("/dev/null", os.O_RDWR)
     pid = spawn.start(drivers.fuse_argv(plan), fds={0: null, 1: null, 2: null})
     drivers.wait_for_mount(plan.merged, device)
-    return pid
+    return [pid]

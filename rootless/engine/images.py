@@ -187,7 +187,7 @@ def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too
             f"remove one of the names, or all with: rpod rmi --force {image.hex[:12]}",
             code=2,
         )
-    users = [container for container in store.containers() if container.image_id == image.id]
+    users = list({use.id: use for use in store.containers() if use.image_id == image.id}.values())
     if users:
         _remove_users(image, users, force=containers_too)
     store.remove(image)

@@ -86,6 +86,7 @@ class ContainerOptions(ResourceOptions):
     hostname: str = ""
     http_proxy: bool | None = None  # None: as containers.toml says
     init: bool = False
+    image_volume: str = "anonymous"
     interactive: bool = False
     ipc: str = ""
     label: list[str] = []

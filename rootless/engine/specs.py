@@ -15,7 +15,6 @@ from rootless.spec import Device, Mount, Spec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.options import ContainerOptions
-    from rootless.engine.volumes import Wanted
     from rootless.state.record import ContainerRecord
     from rootless.storage.image_config import ImageConfig
 
@@ -28,7 +27,7 @@ _NAMESPACED_SYSCTLS = {
 
 
 def build(
-    options: ContainerOptions, record: ContainerRecord, image: ImageConfig, mounts: list[Wanted], argv: list[str]
+    options: ContainerOptions, record: ContainerRecord, image: ImageConfig, mounts: list[Mount], argv: list[str]
 ) -> Spec:
     """The spec of a new container, whose ``record`` says everything that the spec has no word for."""
     settings = config.load()
@@ -116,13 +115,13 @@ def _environment(options: ContainerOptions, record: ContainerRecord, image: Imag
 
 
 def _mounts(
-    options: ContainerOptions, record: ContainerRecord, spec: Spec, wanted: list[Wanted], shm_size: str
+    options: ContainerOptions, record: ContainerRecord, spec: Spec, wanted: list[Mount], shm_size: str
 ) -> list[Mount]:
     """The runtime's own places, the generated files, then the user's mounts; the user's win."""
     default = [*_system_mounts(options, record, spec, shm_size), *_generated(options, record)]
     targets = {mount.destination for mount in wanted}
     kept = [mount for mount in default if mount.destination not in targets]
-    mounts_ = kept + [mount.to_mount() for mount in wanted]
+    mounts_ = kept + wanted
     for mount in mounts_:
         if "rbind" in mount.options:
             mount.options = [kernel_mounts.below(option) for option in mount.options]

@@ -118,6 +118,7 @@ def _plan(container: Container) -> LaunchPlan:
     plan.user, plan.groups = record.user, record.groups
     plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
     plan.copy_up = _empty_volumes(record)
+    _rare_mounts(container, record, plan)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.cgroup_parent = record.cgroup_parent
     plan.cgroup_manager = _CGROUP_MANAGERS.get(record.cgroups) or settings.engine.cgroup_manager
@@ -136,12 +137,17 @@ def root_plan(record: ContainerRecord, directory: str) -> drivers.RootPlan:
     """How the container's root is put together."""
     store = LayerStore(paths.data())
     layers = [store.path(chain_id) for chain_id in record.layers]
-    uids = gids = ""
-    if record.uid_map:
-        stored = userns.default_map(userns.read_ranges())
-        uids = drivers.shift_triples(_extents(record.uid_map), stored.uids)
-        gids = drivers.shift_triples(_extents(record.gid_map), stored.gids)
+    uids, gids = shifts(record) if record.uid_map else ("", "")
     return drivers.RootPlan(record.driver, layers, directory, uids, gids)
+
+
+def shifts(record: ContainerRecord) -> tuple[str, str]:
+    """How stored ids, uid and gid, are shown under the container's own maps."""
+    stored = userns.default_map(userns.read_ranges())
+    return (
+        drivers.shift_triples(_extents(record.uid_map), stored.uids),
+        drivers.shift_triples(_extents(record.gid_map), stored.gids),
+    )
 
 
 def _extents(stored: list[list[int]]) -> list[Extent]:
@@ -204,7 +210,7 @@ def _empty_volumes(record: ContainerRecord) -> list[str]:
     """Volumes that are still empty are filled from the image at their first use."""
     found = []
     for mount in record.mounts:
-        if mount["type"] == "volume" and mount.get("copy", True):
+        if mount["type"] == "volume" and mount["source"] != "tmpfs" and mount.get("copy", True):
             try:
                 empty = not os.listdir(str(mount["source"]))
             except OSError as error:
@@ -212,6 +218,16 @@ def _empty_volumes(record: ContainerRecord) -> list[str]:
             if empty:
                 found.append(str(mount["destination"]))
     return found
+
+
+def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
+    """Mounts whose owner changes, and overlays that begin empty."""
+    plan.chown = [str(mount["destination"]) for mount in record.mounts if "chown" in mount]
+    numbers = [n for n, mount in enumerate(record.mounts) if "scratch" in mount and "upper" not in mount]
+    if numbers:
+        from rootless.engine import overlays
+
+        overlays.renew(container, numbers)
 
 
 def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:

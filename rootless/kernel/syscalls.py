@@ -68,6 +68,7 @@ MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_ATIME_MASK = 0x70
+MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
@@ -206,9 +207,14 @@ def move_mount(from_fd: int, to_fd: int, to_path: str = "") -> None:
     check(_syscall(_MOVE_MOUNT, from_fd, b"", to_fd, _bytes(to_path), flags), to_path or "move_mount")
 
 
-def mount_setattr(fd: int, set_: int, clear: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:
-    """mount_setattr(2) on the mount at ``fd``: MOUNT_ATTR_* bits to set and clear, MS_* propagation."""
-    attr = words(set_, clear, propagation, 0)
+def mount_setattr(
+    fd: int, set_: int, clear: int = 0, *, propagation: int = 0, user_namespace: int = 0, recursive: bool = False
+) -> None:
+    """mount_setattr(2) on the mount at ``fd``: MOUNT_ATTR_* bits to set and clear, MS_* propagation.
+
+    ``user_namespace`` is the descriptor that MOUNT_ATTR_IDMAP needs.
+    """
+    attr = words(set_, clear, propagation, user_namespace)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     check(_syscall(_MOUNT_SETATTR, fd, b"", flags, attr, word(len(attr))), "mount_setattr")
 

@@ -66,10 +66,17 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
     root = _mount_root(plan, channel)
     _fill_volumes(plan, root)
     for mount in spec.mounts:
-        mounts.perform(mount, root)
+        if mount.type == drivers.FUSE:
+            mounts.place_tree(_receive_root(channel), mount, root)
+        else:
+            mounts.perform(mount, root)
     _make_devices(spec, root)
     if plan.user is not None:
         take_user(spec, users.look_up(root, plan.user, plan.groups))
+    if plan.chown:
+        from rootless.runtime import chown
+
+        chown.change_mounts(root, plan.chown, spec.process.uid, spec.process.gid)
     if spec.process.terminal:
         master, slave = terminal.make_terminal(root)
         terminal.place_console(root, slave)
@@ -102,11 +109,16 @@ def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
                 f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
             ) from error
     else:
-        mounted = channel.receive()
-        if mounted.kind != "root":
-            os._exit(1)
-        mounts.place(mounted.fd, os.open(merged, os.O_PATH | os.O_DIRECTORY))
+        mounts.place(_receive_root(channel), os.open(merged, os.O_PATH | os.O_DIRECTORY))
     return mounts.Root.at(merged)
+
+
+def _receive_root(channel: messages.Channel) -> int:
+    """The next detached mount that the launcher made with fuse-overlayfs."""
+    mounted = channel.receive()
+    if mounted.kind != "root":
+        os._exit(1)
+    return mounted.fd
 
 
 def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:

@@ -121,7 +121,8 @@ class _Launcher:
         self.cgroup_fd = self.cgroup.open()
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
-        hidden = plan.network is None and plan.root.driver == drivers.OVERLAY
+        roots = self._fuse_roots()
+        hidden = plan.network is None and not roots
         newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
@@ -134,10 +135,11 @@ class _Launcher:
             # The helper finds the namespaces through init's /proc entries.
             network.finish()
             network = None
-        user_namespace = self._open_user_namespace() if plan.root.driver == drivers.FUSE else -1
+        user_namespace = self._open_user_namespace() if roots else -1
         channel.send("mapped")
-        if user_namespace >= 0:
-            channel.send("root", fd=self._mount_fuse(user_namespace))
+        for root in roots:
+            channel.send("root", fd=self._mount_fuse(root, user_namespace))
+        if roots:
             os.close(user_namespace)
         self._write_record()  # while init sets up
         newborn.await_ready(self._on_message)
@@ -181,9 +183,19 @@ class _Launcher:
         pid = self.plan.joins.get("user", self.init_pid)
         return os.open(path or f"/proc/{pid}/ns/user", os.O_RDONLY)
 
-    def _mount_fuse(self, user_namespace: int) -> int:
-        """Mount the root with fuse-overlayfs; returns the detached mount, which init puts in its place."""
-        mounted = fuse.mount(self.plan.root, user_namespace)
+    def _fuse_roots(self) -> list[drivers.RootPlan]:
+        """What fuse-overlayfs is to mount, in the order in which init asks for it."""
+        plan = self.plan
+        roots = [plan.root] if plan.root.driver == drivers.FUSE else []
+        if others := plan.fuse_mounts():
+            from rootless.runtime import overlays
+
+            roots += [overlays.plan_of(mount) for mount in others]
+        return roots
+
+    def _mount_fuse(self, root: drivers.RootPlan, user_namespace: int) -> int:
+        """Mount with fuse-overlayfs; returns the detached mount, which init puts in its place."""
+        mounted = fuse.mount(root, user_namespace)
         self.helpers.append(mounted.pid)
         self.undo.append(lambda: _kill_and_reap(mounted.pid))
         return mounted.tree

@@ -59,6 +59,7 @@ class Options:
         "clear_below",
         "copy_up",
         "data",
+        "idmap",
         "propagation",
         "propagation_recursive",
         "recursive",
@@ -75,6 +76,7 @@ class Options:
         self.propagation_recursive = False
         self.recursive = "rbind" in options
         self.copy_up = False
+        self.idmap = False
         self.data: list[tuple[str, str]] = []
         for option in options:
             self._take(option)
@@ -93,6 +95,8 @@ class Options:
         elif option[:1] == "r" and option[1:] in _PROPAGATION:
             self.propagation = _PROPAGATION[option[1:]]
             self.propagation_recursive = True
+        elif option == "idmap":
+            self.idmap = True
         elif option == "tmpcopyup":
             self.copy_up = True
         elif option not in _IGNORED:
@@ -158,7 +162,23 @@ def bind(source: int, options: Options) -> int:
         source, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if options.recursive else 0)
     )
     set_attributes(tree, options, propagation=options.propagation or sc.MS_PRIVATE)
+    if options.idmap:
+        _map_ids(tree)
     return tree
+
+
+def _map_ids(tree: int) -> None:
+    """Show a detached mount under the ids of this user namespace (mount_setattr(2), ID-mapped mounts)."""
+    namespace = os.open("/proc/self/ns/user", os.O_RDONLY)
+    try:
+        sc.mount_setattr(tree, sc.MOUNT_ATTR_IDMAP, user_namespace=namespace)
+    except OSError as error:
+        raise LaunchError(
+            f"idmap: the kernel lets only the owner of a file system shift its ids: {os_reason(error)}",
+            "--userns keep-id shows your files as yours, and U makes them the container's",
+        ) from error
+    finally:
+        os.close(namespace)
 
 
 def set_attributes(tree: int, options: Options, *, propagation: int) -> None:
@@ -197,12 +217,54 @@ def new(fstype: str, source: str, options: Options) -> int:
     return tree
 
 
-def bind_host(path: str, root: Root, target: str, options: list[str]) -> None:
+def bind_host(mount: Mount, root: Root) -> None:
     """Bind a host path into the container, making the target like the source."""
-    source = os.open(path, os.O_PATH)
+    source = os.open(mount.source, os.O_PATH)
+    if mount.subpath:
+        source = _beneath(source, mount)
     try:
-        tree = bind(source, Options(options))
-        place(tree, root.make(target, directory=is_directory(source)))
+        tree = bind(source, Options(mount.options))
+        place(tree, root.make(mount.destination, directory=is_directory(source)))
+    finally:
+        os.close(source)
+
+
+def place_tree(tree: int, mount: Mount, root: Root) -> None:
+    """Put a detached overlay, or ``mount.subpath`` of it, in its place with the attributes of ``mount``."""
+    options = Options(mount.options)
+    if mount.subpath:
+        tree = _part(tree, mount, root)
+    set_attributes(tree, options, propagation=options.propagation or sc.MS_PRIVATE)
+    place(tree, root.make(mount.destination, directory=is_directory(tree)))
+
+
+def _part(tree: int, mount: Mount, root: Root) -> int:
+    """A detached copy of ``mount.subpath`` of a tree, which lies over the root for that moment.
+
+    Out of a detached mount the kernel copies only the whole (Linux 6.15 and newer: any part).
+    """
+    sc.move_mount(tree, root.fd)
+    whole = f"/proc/self/fd/{tree}"
+    try:
+        inner = _beneath(os.dup(tree), mount)
+        part = sc.open_tree(inner, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
+        os.close(inner)
+    finally:
+        sc.umount(whole, sc.MNT_DETACH)
+    os.close(tree)
+    return part
+
+
+def _beneath(source: int, mount: Mount) -> int:
+    """``mount.subpath`` of ``source``, which is closed. What lies there may be a container's: no link leads out."""
+    try:
+        resolve = sc.RESOLVE_BENEATH | sc.RESOLVE_NO_MAGICLINKS
+        return sc.openat2(source, mount.subpath, os.O_PATH, resolve)
+    except OSError as error:
+        reason = "it leads out of it" if error.errno == errno.EXDEV else os_reason(error)
+        raise LaunchError(
+            f"the subpath {mount.subpath!r} of {mount.destination} cannot be mounted: {reason}"
+        ) from error
     finally:
         os.close(source)
 
@@ -222,7 +284,11 @@ def perform(mount: Mount, root: Root) -> None:
             if options.data:
                 name = options.data[0][0]
                 raise UnsupportedError(f"the mount option {name!r} of {mount.destination} says nothing about a bind")
-            bind_host(mount.source, root, mount.destination, mount.options)
+            bind_host(mount, root)
+        elif mount.type == "overlay":
+            from rootless.runtime import overlays
+
+            place_tree(overlays.make(mount), mount, root)
         else:
             _perform_new(mount, options, root)
     except OSError as error:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rootless.kernel.userns import IdMap
     from rootless.network.driver import Driver
     from rootless.network.ports import PortMapping
-    from rootless.spec import Spec
+    from rootless.spec import Mount, Spec
     from rootless.storage.drivers import RootPlan
 
 
@@ -50,6 +50,7 @@ class InitPlan:
     """
 
     __slots__ = (
+        "chown",
         "copy_up",
         "die_with_parent",
         "gate",
@@ -74,9 +75,14 @@ class InitPlan:
         self.groups: list[str] = []
         self.init = False
         self.copy_up: list[str] = []  # destinations of empty volumes to be filled from the image
+        self.chown: list[str] = []  # destinations whose files become the program's user's
         self.preserve_fds = 0
         self.die_with_parent = True
         self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
+
+    def fuse_mounts(self) -> list[Mount]:
+        """The mounts besides the root that fuse-overlayfs serves."""
+        return [mount for mount in self.spec.mounts if mount.type == "fuse-overlayfs"]
 
     def flags(self) -> int:
         """The CLONE_NEW* flags of the namespaces that are new in this container."""

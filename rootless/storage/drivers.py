@@ -15,7 +15,7 @@ from rootless.kernel import fastjson, files, spawn, syscalls, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 OVERLAY = "overlay"
 FUSE = "fuse-overlayfs"
@@ -33,24 +33,39 @@ class RootPlan:
     ``uids`` and ``gids`` shift the stored ids (fuse-overlayfs only, else empty): the map of
     the container's user namespace when it is not the default one. ``volatile`` leaves out every
     sync of what the container writes, above all the one at its end: for one that is removed then.
+    Without an ``upper`` directory it is read-only.
     """
 
-    __slots__ = ("directory", "driver", "gids", "layers", "uids", "volatile")
+    __slots__ = ("directory", "driver", "gids", "layers", "merged", "uids", "upper", "volatile", "work")
 
     def __init__(self, driver: str, layers: list[str], directory: str, uids: str = "", gids: str = "") -> None:
         self.driver = driver
         self.layers = layers
         self.directory = directory
+        self.merged = layers[0] if driver == DIRECTORY else f"{directory}/merged"  # the mount point
+        self.upper = f"{directory}/diff"
+        self.work = f"{directory}/work"
         self.uids = uids
         self.gids = gids
         self.volatile = False
 
-    @property
-    def merged(self) -> str:
-        """The mount point."""
-        if self.driver == DIRECTORY:
-            return self.layers[0]
-        return f"{self.directory}/merged"
+    def to_options(self) -> list[str]:
+        """As the options of a mount in config.json."""
+        options = [f"lowerdir={':'.join(_quote(layer) for layer in reversed(self.layers))}"]
+        if self.upper:
+            options += [f"upperdir={self.upper}", f"workdir={self.work}"]
+        if self.uids:
+            options += [f"uidmapping={self.uids}", f"gidmapping={self.gids}"]
+        return [*options, "userxattr"] if self.driver == OVERLAY else options
+
+    @classmethod
+    def from_options(cls, driver: str, options: Mapping[str, str]) -> RootPlan:
+        """What ``to_options`` wrote. It is mounted over its own base, where only the caller's namespace sees it."""
+        layers = _unquoted(options.get("lowerdir", ""))
+        plan = cls(driver, layers[::-1], "", options.get("uidmapping", ""), options.get("gidmapping", ""))
+        plan.upper, plan.work = options.get("upperdir", ""), options.get("workdir", "")
+        plan.merged = layers[-1]
+        return plan
 
     def make_directories(self) -> None:
         """Make diff, work and merged, where they are missing."""
@@ -68,19 +83,21 @@ def mount_overlay(plan: RootPlan) -> None:
     options then holds all the 500 layers that overlayfs can stack, however long their paths.
     """
     fds = [os.open(layer, os.O_PATH | os.O_DIRECTORY) for layer in reversed(plan.layers)]
-    upper = os.open(f"{plan.directory}/diff", os.O_PATH | os.O_DIRECTORY)
-    work = os.open(f"{plan.directory}/work", os.O_PATH | os.O_DIRECTORY)
-    lower = ":".join(str(fd) for fd in fds)
-    options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr{',volatile' * plan.volatile}"
+    options = f"lowerdir={':'.join(str(fd) for fd in fds)},userxattr"
+    if plan.upper:
+        upper = os.open(plan.upper, os.O_PATH | os.O_DIRECTORY)
+        work = os.open(plan.work, os.O_PATH | os.O_DIRECTORY)
+        fds += [upper, work]
+        options += f",upperdir={upper},workdir={work}{',volatile' * plan.volatile}"
     if len(options) > _MOUNT_DATA_MAX:
-        raise StorageError(f"{len(fds)} layers are more than an overlay can stack")
+        raise StorageError(f"{len(plan.layers)} layers are more than an overlay can stack")
     here = os.open(".", os.O_PATH | os.O_DIRECTORY)
     try:
         os.chdir("/proc/self/fd")
         syscalls.mount("overlay", plan.merged, "overlay", 0, options)
     finally:
         os.fchdir(here)
-        for fd in [*fds, upper, work, here]:
+        for fd in [*fds, here]:
             os.close(fd)
 
 
@@ -93,11 +110,31 @@ def fuse_argv(plan: RootPlan) -> list[str]:
             "sudo apt-get install fuse-overlayfs (dnf, pacman, zypper: the same name)",
         )
     lower = ":".join(_escape(layer) for layer in reversed(plan.layers))
-    upper, work = _escape(f"{plan.directory}/diff"), _escape(f"{plan.directory}/work")
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}{',volatile' * plan.volatile}"
+    options = f"lowerdir={lower}"
+    if plan.upper:
+        options += f",upperdir={_escape(plan.upper)},workdir={_escape(plan.work)}{',volatile' * plan.volatile}"
     if plan.uids:
         options += f",uidmapping={plan.uids},gidmapping={plan.gids}"
     return [program, "-f", "-o", options, plan.merged]
+
+
+def _quote(path: str) -> str:
+    """A path in a list of lower directories (overlayfs.rst, "Multiple lower layers")."""
+    return path.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _unquoted(text: str) -> list[str]:
+    """The paths of such a list."""
+    parts, escaped = [""], False
+    for char in text:
+        if escaped or char not in ":\\":
+            parts[-1] += char
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        else:
+            parts.append("")
+    return parts
 
 
 def _escape(path: str) -> str:

@@ -155,7 +155,11 @@ class ImageStore:
                 ) from error
             if not isinstance(record, dict) or not isinstance(layers := record.get("layers", []), list):
                 raise StorageError(f"{path}: not a container's record", f"rpod rm -f {ident[:12]}")
-            yield ContainerUse(ident, str(record.get("name", "")), str(record.get("image_id", "")), layers)
+            name = str(record.get("name", ""))
+            yield ContainerUse(ident, name, str(record.get("image_id", "")), layers)
+            for mount in record.get("mounts", []):
+                if isinstance(mount, dict) and mount.get("type") == "image":
+                    yield ContainerUse(ident, name, str(mount.get("image_id", "")), list(mount.get("layers", [])))
 
     def _ids(self) -> list[str]:
         return [name for name in _entries(self.images_dir) if len(name) == 64 and _HEX.issuperset(name)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.errors import ConflictError, NotFoundError, StorageError, UnsupportedError, UsageError, os_reason
+from rootless.errors import ConflictError, NotFoundError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.copyup import copy_up
 from rootless.storage.staging import Staging
@@ -49,6 +49,21 @@ class Volume:
         self.options = options
         self.anonymous = anonymous
 
+    @property
+    def source(self) -> str:
+        """What a container mounts: ``path``, the directory that the options name, or the word tmpfs."""
+        kind = self.options.get("type", "")
+        if kind == "tmpfs":
+            return kind
+        return self.options["device"] if kind in ("bind", "none") else self.path
+
+    @property
+    def mount_options(self) -> list[str]:
+        """The options of every mount of it."""
+        from rootless.storage import volume_options
+
+        return volume_options.for_mount(self.options)
+
     def to_json(self) -> dict[str, object]:
         """As volume.json has it (HACKING.md, disk layout)."""
         return {
@@ -83,16 +98,20 @@ class VolumeStore:
         Raises ConflictError if the name is taken, UsageError for a bad name, UnsupportedError for options.
         """
         ident = os.urandom(32).hex() if name is None else check_name(name)
-        for option in options or ():
-            raise UnsupportedError(f"volume {ident}: the option {option!r} of the local driver is not there yet")
-        volume = Volume(
-            ident, f"{self.directory}/{ident}/_data", time.time_ns(), dict(labels or {}), {}, anonymous=anonymous
-        )
+        owner: dict[str, int] = {}
+        if options:
+            from rootless.storage import volume_options
+
+            owner = volume_options.check(ident, options)
+        path = f"{self.directory}/{ident}/_data"
+        volume = Volume(ident, path, time.time_ns(), dict(labels or {}), dict(options or {}), anonymous=anonymous)
         with Staging(self.data_dir).make() as staged:
             try:
                 files.make_private(self.directory)
                 os.mkdir(f"{staged.path}/_data", 0o755)
-                os.chmod(f"{staged.path}/_data", 0o755)  # whatever the umask is
+                os.chmod(f"{staged.path}/_data", owner.get("mode", 0o755))  # whatever the umask is
+                if owner:
+                    volume_options.give(f"{staged.path}/_data", owner)
                 files.write_json(f"{staged.path}/volume.json", volume.to_json())
                 # A directory replaces only an empty one, and a volume never is: the name is taken or ours.
                 os.rename(staged.path, f"{self.directory}/{ident}")

@@ -107,7 +107,7 @@ def test_nested_targets_mount_from_the_outside_in(rpod: Rpod, image: str, tmp_pa
         (("-v", "name:/x:loud"), "loud"),
         (("-v", "name:/proc"), "/proc"),
         (("-v", "one:/x", "-v", "two:/x"), "/x"),
-        (("-v", "one:/x:O"), "overlay"),
+        (("-v", "one:/x:O,ro"), "upperdir"),
         (("--mount", "type=bind,dst=/x"), "source"),
         (("--mount", "type=volume,src=v"), "target"),
         (("--mount", "type=cake,dst=/x"), "cake"),

@@ -48,9 +48,37 @@ def test_names(tmp_path: Path, name: str) -> None:
             method(name)
 
 
-def test_options_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="'device'"):
-        VolumeStore(str(tmp_path)).create("x", options={"device": "/dev/sda"})
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"colour": "red"}, UsageError, "'colour'"),
+        ({"type": "ext4", "device": "/dev/sda"}, UnsupportedError, "'ext4'"),
+        ({"o": "size=10G"}, UnsupportedError, "quota"),
+        ({"o": "uid=-1"}, UsageError, "uid=-1"),
+        ({"o": "mode=9"}, UsageError, "mode=9"),
+        ({"o": "loud"}, UsageError, "'loud'"),
+        ({"type": "bind", "o": "bind"}, UsageError, "device"),
+        ({"type": "none", "device": "/no/such/directory"}, UsageError, "/no/such"),
+        ({"device": "/dev/sda"}, UsageError, "type=bind"),
+    ],
+)
+def test_options_that_cannot_be_kept(
+    tmp_path: Path, options: dict[str, str], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        VolumeStore(str(tmp_path)).create("x", options=options)
+    assert VolumeStore(str(tmp_path)).all() == []
+
+
+def test_what_a_container_mounts(tmp_path: Path) -> None:
+    store = VolumeStore(str(tmp_path))
+    assert store.create("plain").source == f"{tmp_path}/volumes/plain/_data"
+    bound = store.create("bound", options={"type": "none", "o": "bind,ro", "device": str(tmp_path)})
+    assert (bound.source, bound.mount_options) == (str(tmp_path), ["bind", "ro"])
+    memory = store.create("memory", options={"type": "tmpfs", "o": "size=1m,uid=5"})
+    assert (memory.source, memory.mount_options[-2:]) == ("tmpfs", ["size=1m", "uid=5"])
+    assert store.create("mode", options={"o": "mode=0700"}).mount_options == []
+    assert os.stat(f"{tmp_path}/volumes/mode/_data").st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name":"other"}', '{"name":"v","labels":{"a":1}}'])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rootless.engine import detach, logfile, values, volumes
+from rootless.engine import detach, logfile, mount_options, mounts, values
 from rootless.errors import UnsupportedError, UsageError
 from rootless.spec import Spec, SpecError
 
@@ -81,12 +81,12 @@ def test_wrong_restart_policies(text: str) -> None:
 
 
 def test_volumes_in_their_forms(tmp_path: Path) -> None:
-    bind = volumes.parse_volume(f"{tmp_path}:/data:ro,nosuid")
+    bind = mount_options.parse_volume(f"{tmp_path}:/data:ro,nosuid")
     assert (bind.kind, bind.source, bind.destination) == ("bind", str(tmp_path), "/data")
     assert bind.options == ["ro", "nosuid", "rprivate"]
-    named = volumes.parse_volume("name:/data/./x:nocopy")
+    named = mount_options.parse_volume("name:/data/./x:nocopy")
     assert (named.kind, named.name, named.destination, named.copy) == ("volume", "name", "/data/x", False)
-    anonymous = volumes.parse_volume("/data")
+    anonymous = mount_options.parse_volume("/data")
     assert (anonymous.kind, anonymous.anonymous) == ("volume", True)
 
 
@@ -96,21 +96,62 @@ def test_volumes_in_their_forms(tmp_path: Path) -> None:
 )
 def test_volumes_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError):
-        volumes.parse_volume(text)
+        mount_options.parse_volume(text)
 
 
-@pytest.mark.parametrize("option", ["U", "O", "idmap"])
-def test_options_that_do_not_work_are_refused_by_name(option: str) -> None:
-    with pytest.raises(UnsupportedError):
-        volumes.parse_volume(f"v:/data:{option}")
+def test_flags_that_are_not_the_kernels() -> None:
+    wanted = mount_options.parse_volume("v:/data:U,z,ro,nocopy")
+    assert (wanted.chown, wanted.copy, wanted.options) == (True, False, ["ro"])
+    assert mount_options.parse_volume("v:/data:O").scratch
+    assert mount_options.parse_volume("v:/data:idmap").options == ["idmap"]
+
+
+@pytest.mark.parametrize(
+    "options", ["ro,rw", "O,ro", "O,U", "upperdir=/tmp,workdir=/tmp", "O,upperdir=/tmp", "shared,private", "dev,nodev"]
+)
+def test_flags_that_exclude_each_other(options: str) -> None:
+    with pytest.raises(UsageError):
+        mount_options.parse_volume(f"v:/data:{options}")
+
+
+def test_what_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    for text in ("idmap=uids=0-1-10", "no-dereference"):
+        with pytest.raises(UnsupportedError, match=text.partition("=")[0]):
+            mount_options.parse_mount(f"type=bind,src={tmp_path},dst=/d,{text}")
 
 
 def test_mounts_in_their_forms(tmp_path: Path) -> None:
-    bind = volumes.parse_mount(f"type=bind,src={tmp_path},dst=/d,readonly,bind-propagation=rslave")
+    def one(text: str) -> mounts.Wanted:
+        (wanted,) = mount_options.parse_mount(text)
+        return wanted
+
+    bind = one(f"type=bind,src={tmp_path},dst=/d,readonly,bind-propagation=rslave,consistency=cached")
     assert bind.options == ["ro", "rslave"]
-    tmpfs = volumes.parse_mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700")
-    assert {"size=1m", "mode=700", "nosuid", "nodev"} <= set(tmpfs.options)
-    assert volumes.parse_mount("source=v,target=/v").name == "v"
+    assert one(f"type=bind,src={tmp_path},dst=/d,bind-nonrecursive,U=true,relabel=shared").chown
+    tmpfs = one("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700,notmpcopyup,uid=5,gid=6")
+    assert {"size=1m", "mode=700", "nosuid", "nodev", "uid=5", "gid=6"} <= set(tmpfs.options)
+    assert "tmpcopyup" not in tmpfs.options
+    assert one("source=v,target=/v").name == "v"
+    volume = one("src=v,dst=/v,volume-opt=type=tmpfs,volume-opt=o=size=1m,volume-label=a=b,volume-subpath=x,ro=false")
+    assert volume.driver_options == {"type": "tmpfs", "o": "size=1m"}
+    assert (volume.labels, volume.subpath, volume.options) == ({"a": "b"}, "x", ["rw"])
+    image = one("type=image,source=busybox,dst=/i,subpath=etc")
+    assert (image.kind, image.name, image.subpath, image.options) == ("image", "busybox", "etc", ["ro"])
+    pts = one("type=devpts,dst=/pts,uid=1,gid=2,mode=620,max=9")
+    assert {"uid=1", "gid=2", "mode=620", "max=9"} <= set(pts.options)
+    comma = tmp_path / "a,b"
+    comma.mkdir()
+    assert one(f'type=bind,"src={comma}",dst=/d').source == str(comma)
+
+
+def test_a_glob_is_a_bind_for_each_match(tmp_path: Path) -> None:
+    for name in ("one.txt", "two.txt", "three"):
+        (tmp_path / name).touch()
+    found = mount_options.parse_mount(f"type=glob,src={tmp_path}/*.txt,dst=/d,ro")
+    assert [wanted.destination for wanted in found] == ["/d/one.txt", "/d/two.txt"]
+    assert [w.destination for w in mount_options.parse_mount(f"type=glob,src={tmp_path}/th*")] == [f"{tmp_path}/three"]
+    with pytest.raises(UsageError, match="nothing matches"):
+        mount_options.parse_mount(f"type=glob,src={tmp_path}/*.so,dst=/d")
 
 
 @pytest.mark.parametrize(
@@ -118,16 +159,16 @@ def test_mounts_in_their_forms(tmp_path: Path) -> None:
 )
 def test_mounts_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError):
-        volumes.parse_mount(text)
+        mount_options.parse_mount(text)
 
 
 def test_later_mounts_win_and_parents_come_first() -> None:
-    image = [volumes.parse_volume("/a/b"), volumes.parse_volume("/z")]
-    typed = [volumes.parse_volume("mine:/a/b"), volumes.parse_volume("other:/a")]
-    merged = volumes.merge([image, typed])
+    image = [mount_options.parse_volume("/a/b"), mount_options.parse_volume("/z")]
+    typed = [mount_options.parse_volume("mine:/a/b"), mount_options.parse_volume("other:/a")]
+    merged = mounts.merge([image, typed])
     assert [(w.name, w.destination) for w in merged] == [("", "/z"), ("other", "/a"), ("mine", "/a/b")]
     with pytest.raises(UsageError, match="two mounts"):
-        volumes.merge([[volumes.parse_volume("a:/x"), volumes.parse_volume("b:/x")]])
+        mounts.merge([[mount_options.parse_volume("a:/x"), mount_options.parse_volume("b:/x")]])
 
 
 @pytest.mark.parametrize(

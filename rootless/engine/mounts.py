@@ -1,0 +1,190 @@
+"""What a container mounts besides the runtime's own places: wanted, recorded, and as config.json has it.
+
+``engine.mount_options`` reads the options that ask for it. Sources are checked before
+anything is made; targets only inside the container.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless import paths
+from rootless.errors import UsageError
+from rootless.spec import Mount
+from rootless.storage import volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.record import ContainerRecord
+
+_FORBIDDEN_TARGETS = ("/", "/proc", "/sys", "/dev")
+_TMPFS = "tmpfs"
+
+
+class Wanted:
+    """One mount that was asked for.
+
+    ``kind``: bind, volume, tmpfs, devpts or image. ``name`` is a volume's or an image's; ``source`` a
+    path, for a volume of the type tmpfs that word. ``scratch`` puts an overlay over the source whose
+    writes go with the run, or to ``upper``. ``subpath`` is what of a volume or an image is shown.
+    ``chown``: everything in it becomes the user's who runs the program.
+    """
+
+    __slots__ = (
+        "anonymous",
+        "chown",
+        "copy",
+        "destination",
+        "driver_options",
+        "image_id",
+        "kind",
+        "labels",
+        "layers",
+        "name",
+        "options",
+        "scratch",
+        "source",
+        "subpath",
+        "upper",
+        "work",
+    )
+
+    def __init__(self, kind: str, destination: str, source: str = "", options: list[str] | None = None) -> None:
+        self.kind = kind
+        self.destination = check_target(destination)
+        self.source = source
+        self.options = options or []
+        self.name = ""
+        self.copy = True
+        self.anonymous = False
+        self.chown = False
+        self.scratch = False
+        self.upper = ""
+        self.work = ""
+        self.subpath = ""
+        self.image_id = ""
+        self.layers: list[str] = []  # chain ids of an image
+        self.labels: dict[str, str] = {}  # of a volume that is made for this
+        self.driver_options: dict[str, str] = {}
+
+    def to_json(self) -> dict[str, str | list[str] | bool]:
+        """As the record keeps it; what is rare only where it is set."""
+        result: dict[str, str | list[str] | bool] = {
+            "type": self.kind,
+            "name": self.name,
+            "source": self.source,
+            "destination": self.destination,
+            "options": self.options,
+            "anonymous": self.anonymous,
+            "copy": self.copy,
+        }
+        for name in _RARE:
+            if value := getattr(self, name):
+                result[name] = value
+        return result
+
+    def to_mount(self, record: ContainerRecord, number: int) -> Mount:
+        """As config.json has it: the ``number``-th mount of a container."""
+        if self.scratch or self.kind == "image":
+            from rootless.engine import overlays
+
+            return overlays.to_mount(self, record, number)
+        if self.source == _TMPFS:
+            copy = ["tmpcopyup"] if self.copy and self.kind == "volume" else []
+            return Mount(self.destination, _TMPFS, _TMPFS, [*self.options, *copy])
+        if self.kind in ("bind", "volume"):
+            recursive = [] if "bind" in self.options else ["rbind"]
+            mount = Mount(self.destination, "bind", self.source, [*self.options, *recursive])
+            mount.subpath = self.subpath
+            return mount
+        return Mount(self.destination, self.kind, self.kind, self.options)
+
+
+_RARE = ("chown", "scratch", "upper", "work", "subpath", "image_id", "layers")
+
+
+def check_target(path: str) -> str:
+    """A mount's place in the container, without ``.`` and ``..``. Raises UsageError."""
+    if not path.startswith("/") or "\0" in path:
+        raise UsageError(f"the mount target {path!r} must be an absolute path in the container")
+    clean = os.path.normpath(path).replace("//", "/")
+    if clean in _FORBIDDEN_TARGETS:
+        raise UsageError(f"nothing can be mounted over {clean} of a container")
+    return clean
+
+
+def volume(name: str, destination: str, options: list[str] | None = None) -> Wanted:
+    """A named volume, or with ``name`` "" an anonymous one."""
+    wanted = Wanted("volume", destination, "", options)
+    wanted.name = volumes.check_name(name) if name else ""
+    wanted.anonymous = not name
+    return wanted
+
+
+def of_image(path: str, mode: str) -> Wanted | None:
+    """An image's VOLUME, as --image-volume says: an anonymous volume (anonymous, bind), a tmpfs, or nothing.
+
+    Below the kernel's own files only the user may mount, not an image (CVE-2019-16884).
+    """
+    if mode == "ignore":
+        return None
+    wanted = volume("", path)
+    if wanted.destination.startswith(("/proc/", "/sys/")):
+        raise UsageError(f"the image wants a volume at {wanted.destination}, over the kernel's own files")
+    if mode == _TMPFS:
+        return Wanted(_TMPFS, path, _TMPFS, ["nosuid", "nodev", "rprivate", "tmpcopyup"])
+    return wanted
+
+
+def from_record(mount: dict[str, str | list[str] | bool], extra: list[str]) -> Wanted:
+    """A mount of another container, for --volumes-from."""
+    wanted = Wanted(str(mount["type"]), str(mount["destination"]), str(mount["source"]))
+    options = mount["options"]
+    assert isinstance(options, list)
+    wanted.options = [*(item for item in options if not extra or item not in ("ro", "rw")), *extra]
+    wanted.name = str(mount["name"])
+    wanted.copy = False
+    for name in _RARE:
+        if name in mount and name != "chown":
+            setattr(wanted, name, mount[name])
+    return wanted
+
+
+def merge(groups: list[list[Wanted]]) -> list[Wanted]:
+    """All mounts, later groups over earlier ones; parents before children. A target twice in a group is an error."""
+    by_target: dict[str, Wanted] = {}
+    for group in groups:
+        targets = [wanted.destination for wanted in group]
+        for target in targets:
+            if targets.count(target) > 1:
+                raise UsageError(f"{target} is the target of two mounts")
+        by_target.update((wanted.destination, wanted) for wanted in group)
+    return sorted(by_target.values(), key=lambda wanted: wanted.destination.count("/"))
+
+
+def materialize(wanted: list[Wanted], made: list[str]) -> None:
+    """Make the named and anonymous volumes that do not exist; the names of new ones go to ``made``."""
+    for mount in wanted:
+        if mount.kind != "volume" or mount.source:
+            continue
+        store = volumes.VolumeStore(paths.data())
+        found = store.get(mount.name) if mount.name else None
+        if found is None:
+            found = store.create(mount.name or None, mount.labels, mount.driver_options, anonymous=mount.anonymous)
+            made.append(found.name)
+        mount.name, mount.source = found.name, found.source
+        if found.options:
+            mount.options = [*found.mount_options, *mount.options]
+            mount.copy = mount.copy and "nocopy" not in found.options
+
+
+def discard(names: list[str]) -> None:
+    """Remove volumes that were made for a container which then was not."""
+    store = volumes.VolumeStore(paths.data())
+    for name in names:
+        store.remove(name)
+
+
+def to_spec(wanted: list[Wanted], record: ContainerRecord) -> list[Mount]:
+    """All of a container as config.json has them."""
+    return [mount.to_mount(record, number) for number, mount in enumerate(wanted)]
