@@ -18,6 +18,9 @@ from rootless.storage import drivers, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
     from rootless.runtime.plan import InitPlan
     from rootless.spec import Spec
 
@@ -42,23 +45,49 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
             # In a joined user namespace others live already: none may trace us, or open what we are (exe, mem, fd).
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         userns.become_root()
-        _set_up(plan, channel, streams)
-        channel.send("ready")
+        _set_up(plan, channel, streams, prepared)
         if plan.gate is not None:
-            channel = messages.Channel(unix.accept(plan.gate))
+
+            def pass_gate() -> int:
+                nonlocal channel
+                channel = _wait_at_gate(plan, channel)
+                return channel.fileno()
+
+            run_program(plan.spec, -1, prepared, init=plan.init, die_with_parent=False, at_gate=pass_gate)
+        channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
-        run_program(plan.spec, channel.fileno(), prepared, init=plan.init, die_with_parent=plan.die_with_parent)
+        run_program(plan.spec, channel.fileno(), prepared, init=plan.init)
     except BaseException as error:
         channel.send_error(error, "the container cannot be set up")
     os._exit(1)
 
 
-def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
-    spec = plan.spec
+def _wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel:
+    """Tell the launcher that only exec is left, and wait until somebody starts the container; the channel to him."""
+    channel.send("ready")
+    assert plan.gate is not None
+    starter = messages.Channel(unix.accept(plan.gate))
+    channel.close()
+    if starter.receive().kind != "go":
+        os._exit(1)
+    try:
+        if plan.extras is not None:
+            plan.extras.before_exec()
+    except RpodError as error:
+        starter.send_error(error, "the container cannot be started")
+        os._exit(1)
+    return starter
+
+
+def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams, prepared: program.Program) -> None:
+    spec, extras = plan.spec, plan.extras
     os.setsid()
-    syscalls.new_session_keyring()
-    if "cgroup" in spec.namespaces and not spec.namespaces["cgroup"]:
+    if extras is None or extras.keyring:
+        syscalls.new_session_keyring()
+    if extras is not None:
+        extras.before_root(prepared)
+    if spec.namespaces.get("cgroup") == "":
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
     if plan.network is not None:
         plan.network.driver.configure_inside()
@@ -85,9 +114,15 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
         streams.inside = [slave, slave, slave]
     _make_workdir(root, spec)
     _protect(spec, root)
-    mounts.pivot(root)
+    if spec.process.oom_score_adj is not None:
+        set_oom_score(spec.process.oom_score_adj)
+    if extras is not None:
+        extras.before_pivot(channel)
+    mounts.pivot(root, move=extras is not None and not extras.pivot)
     forget_modules()
     _configure_kernel(spec)
+    if extras is not None:
+        extras.after_pivot()
     if spec.root_readonly:
         mounts.make_root_readonly()
     # The caller's own streams keep their owner.
@@ -136,6 +171,8 @@ def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
 
 
 def _make_devices(spec: Spec, root: mounts.Root) -> None:
+    if any(mount.destination.rstrip("/") == "/dev" and mount.type == "bind" for mount in spec.mounts):
+        return  # somebody else's /dev is shown, and it stays as it is
     for name, major, minor in _DEVICES:
         mounts.device(root, f"/dev/{name}", f"/dev/{name}", "c", major, minor)
     for device in spec.devices:
@@ -201,29 +238,51 @@ def _configure_kernel(spec: Spec) -> None:
     if spec.hostname and "uts" in spec.namespaces and not spec.namespaces["uts"]:
         security.set_hostname(spec.hostname)
     security.apply_rlimits(spec.process.rlimits)
-    if spec.process.oom_score_adj is not None:
-        files.write_plain("/proc/self/oom_score_adj", str(spec.process.oom_score_adj))
+
+
+def set_oom_score(value: int) -> None:
+    """oom_score_adj of this process (proc(5)). LaunchError where the kernel refuses."""
+    try:
+        files.write_plain("/proc/self/oom_score_adj", str(value))
+    except OSError as error:
+        raise LaunchError(
+            f"the OOM score cannot be set to {value}: {os_reason(error)}",
+            "an ordinary user can raise it, never lower it: cat /proc/self/oom_score_adj",
+        ) from error
 
 
 def run_program(
-    spec: Spec, error_fd: int, prepared: program.Program, *, init: bool, die_with_parent: bool = True
-) -> None:
-    """Drop every privilege and exec the program through the static init; never returns."""
+    spec: Spec,
+    error_fd: int,
+    prepared: program.Program,
+    *,
+    init: bool,
+    die_with_parent: bool = True,
+    at_gate: Callable[[], int] | None = None,
+) -> NoReturn:
+    """Drop every privilege and exec the program through the static init.
+
+    ``at_gate`` is called when only the exec is left, and gives the descriptor for its error.
+    """
     process = spec.process
     os.umask(process.umask)
-    security.drop_privileges(process, prepared.filter)
+    security.drop_privileges(process, prepared.confine if prepared.filter else None)
     if die_with_parent:
         # A death of the monitor must not leave a program that nobody watches.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
     _enter_workdir(process.cwd)
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     path = find_program(process.args[0], environment.get("PATH", ""))
+    if at_gate is not None:
+        error_fd = at_gate()
     for number in range(1, 32):
         if number not in (9, 19):
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     mode = "init" if init else "exec"
     os.set_inheritable(error_fd, True)  # the static init closes it when its own execve succeeds
+    if process.no_new_privileges and prepared.filter:
+        prepared.confine()  # last, so that nothing of ours has to pass it but the exec
     try:
         os.execve(prepared.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
     except OSError as error:  # E2BIG: the environment is too long

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from rootless.runtime.attributes import Attributes
     from rootless.spec import Spec
 
 _FLAGS = {
@@ -35,6 +36,7 @@ class JoinPlan:
     """One exec: the program as a spec, whose namespaces it joins, and what it is to the caller."""
 
     __slots__ = (
+        "attributes",
         "cgroup",
         "die_with_caller",
         "groups",
@@ -43,6 +45,7 @@ class JoinPlan:
         "namespaces",
         "preserve_fds",
         "spec",
+        "state",
         "user",
     )
 
@@ -50,7 +53,9 @@ class JoinPlan:
         self.spec = spec
         self.init_pidfd = init_pidfd
         self.namespaces = namespaces  # the types that are not the host's
-        self.user = ""
+        self.user: str | None = ""  # looked up inside; None leaves the ids of spec.process
+        self.attributes: Attributes | None = None
+        self.state: dict[str, object] = {}  # the container's, for a seccomp agent
         self.groups: list[str] = []
         self.cgroup = ""
         self.limited = False  # whether the user gave limits, so that running outside the cgroup is no way out
@@ -66,6 +71,8 @@ def enter(init_pidfd: int, namespaces: list[str]) -> None:
 def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
     """Join, clone the real process with our parent as its parent, tell its pid, and end."""
     try:
+        if plan.spec.process.oom_score_adj is not None:
+            init.set_oom_score(plan.spec.process.oom_score_adj)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         fd = cgroup.reach(plan.cgroup, limited=plan.limited).open()
         enter(plan.init_pidfd, [kind for kind in plan.namespaces if kind != "cgroup"])
@@ -131,6 +138,8 @@ def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
         _be_program(plan, theirs, streams, prepared)
 
     pid = start_inside(plan, body)
+    if prepared.notifies:
+        ours.send("pid", pid=pid)
     theirs.close()
     os.close(prepared.fd)
     streams.close_inside()
@@ -160,15 +169,21 @@ def _be_program(
         syscalls.new_session_keyring()
         userns.become_root()
         root = mounts.Root.at("/")
-        user = users.look_up(root, plan.user, plan.groups)
-        init.take_user(plan.spec, user)
+        if prepared.notifies:
+            pid = channel.receive().values["pid"]
+            assert isinstance(pid, int)
+            prepared.tell(pid, plan.state)
+        if plan.user is not None:
+            init.take_user(plan.spec, users.look_up(root, plan.user, plan.groups))
+        if plan.attributes is not None:
+            plan.attributes.apply()
         if process.terminal:
             master, slave = terminal.make_terminal(root)
             channel.send("tty", fd=master)
             os.close(master)
             streams.inside = [slave, slave, slave]
         security.apply_rlimits(process.rlimits)
-        terminal.use_streams(streams.inside, user.uid, terminal=process.terminal)
+        terminal.use_streams(streams.inside, process.uid, terminal=process.terminal)
         syscalls.close_on_exec_from(3 + plan.preserve_fds)
         init.run_program(plan.spec, channel.fileno(), prepared, init=False, die_with_parent=plan.die_with_caller)
     except BaseException as error:

@@ -393,9 +393,17 @@ def device(root: Root, source: str, target: str, kind: str, major: int, minor: i
         os.close(fd)
 
 
-def pivot(root: Root) -> None:
-    """Make ``root`` the root of this mount namespace; the host's tree is gone afterwards."""
+def pivot(root: Root, *, move: bool = False) -> None:
+    """Make ``root`` the root of this mount namespace; the host's tree is gone afterwards.
+
+    ``move``: the root is moved over / instead, for a host whose root is an initramfs, which cannot be pivoted.
+    """
     os.fchdir(root.fd)
+    if move:
+        sc.mount(".", "/", None, sc.MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")
+        return
     sc.pivot_root(".", ".")
     # The old root now lies over the new one; what is detached below it takes its mounts along.
     sc.umount(".", sc.MNT_DETACH)

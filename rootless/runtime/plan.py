@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rootless.kernel.userns import IdMap
     from rootless.network.driver import Driver
     from rootless.network.ports import PortMapping
+    from rootless.runtime.extras import Extras
     from rootless.spec import Mount, Spec
     from rootless.storage.drivers import RootPlan
 
@@ -52,7 +53,7 @@ class InitPlan:
     __slots__ = (
         "chown",
         "copy_up",
-        "die_with_parent",
+        "extras",
         "gate",
         "groups",
         "init",
@@ -77,7 +78,7 @@ class InitPlan:
         self.copy_up: list[str] = []  # destinations of empty volumes to be filled from the image
         self.chown: list[str] = []  # destinations whose files become the program's user's
         self.preserve_fds = 0
-        self.die_with_parent = True
+        self.extras: Extras | None = None  # the rare wishes of a config.json that another engine wrote
         self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
 
     def fuse_mounts(self) -> list[Mount]:

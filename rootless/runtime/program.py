@@ -7,9 +7,11 @@ import os
 
 import rootless
 from rootless.errors import LaunchError
+from rootless.runtime import security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.runtime.notify import Installer
     from rootless.spec import Spec
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -18,18 +20,40 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 class Program:
     """``fd`` is the sealed static init, ``filter`` the BPF program, b"" for none."""
 
-    __slots__ = ("fd", "filter")
+    __slots__ = ("_installer", "fd", "filter")
 
-    def __init__(self, fd: int, filter_: bytes) -> None:
+    def __init__(self, fd: int, filter_: bytes, installer: Installer | None = None) -> None:
         self.fd = fd
         self.filter = filter_
+        self._installer = installer
+
+    def confine(self) -> None:
+        """Put the filter over this process (irrevocable). LaunchError where the kernel refuses."""
+        (self._installer or security.install)(self.filter)
+
+    @property
+    def notifies(self) -> bool:
+        """Whether the filter has an agent to ``tell``."""
+        return self._installer is not None
+
+    def tell(self, pid: int, state: dict[str, object]) -> None:
+        """What the filter's agent is told: the process as the host sees it, and the container's state."""
+        if self._installer is not None:
+            self._installer.pid, self._installer.state = pid, state
 
 
 def prepare(spec: Spec) -> Program:
     """What the exec of ``spec``'s program needs; to be had before the root changes."""
     from rootless.runtime import seccomp
 
-    return Program(_seal_init(), seccomp.program_for(spec.seccomp) if spec.seccomp else b"")
+    if not spec.seccomp:
+        return Program(_seal_init(), b"")
+    filter_ = seccomp.program_for(spec.seccomp)
+    if spec.seccomp.get("flags") or spec.seccomp.get("listenerPath"):
+        from rootless.runtime import notify
+
+        return Program(_seal_init(), filter_, notify.Installer(spec.seccomp))
+    return Program(_seal_init(), filter_)
 
 
 def helper(name: str) -> str:

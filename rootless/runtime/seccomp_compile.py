@@ -18,6 +18,7 @@ One thing is stricter: on x86, ``socket`` means the direct call and says nothing
 from __future__ import annotations
 
 from rootless.errors import UnsupportedError, UsageError
+from rootless.kernel.syscalls_rare import SECCOMP_FLAGS
 from rootless.runtime.bpf import IF_AT_LEAST, IF_EQUAL, IF_GREATER, Assembler
 from rootless.runtime.seccomp_profile import ARCHITECTURES
 
@@ -39,6 +40,7 @@ _ACTIONS = {  # linux/seccomp.h, SECCOMP_RET_*
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
     "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
@@ -55,7 +57,9 @@ _ARCHES = {
     "SCMP_ARCH_RISCV64": ("riscv64", 0xC00000F3, True),
 }
 _OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
-_PROFILE_KEYS = frozenset(("defaultAction", "defaultErrnoRet", "architectures", "flags", "syscalls"))
+_PROFILE_KEYS = frozenset(
+    "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata syscalls".split()
+)
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
 HINT = "see the OCI runtime-spec, config-linux.md, for the form of a profile"
@@ -101,8 +105,6 @@ def _integer(value: object, what: str, largest: int) -> int:
 
 def _action(name: object, errno: object) -> int:
     """SECCOMP_RET_* with its data for an action's name and errnoRet (None: EPERM)."""
-    if name == "SCMP_ACT_NOTIFY":
-        raise UnsupportedError("seccomp profile: SCMP_ACT_NOTIFY needs a listening agent, which rpod does not have")
     if not isinstance(name, str) or name not in _ACTIONS:
         raise UsageError(f"seccomp profile: unknown action {name!r}", f"known are {', '.join(_ACTIONS)}")
     if name not in _WITH_ERRNO:
@@ -294,16 +296,20 @@ def _architectures(profile: Mapping[str, object], machine: str) -> list[str]:
 
 def _check_top(profile: Mapping[str, object]) -> None:
     if unknown := [key for key in profile if key not in _PROFILE_KEYS]:
-        if unknown[0] in ("listenerPath", "listenerMetadata"):
-            raise UnsupportedError(f"seccomp profile: {unknown[0]} needs SCMP_ACT_NOTIFY, which rpod does not have")
         raise UsageError(f"seccomp profile: there is no key {unknown[0]!r}", HINT)
     flags = profile.get("flags") or []
     if not isinstance(flags, list):
         raise UsageError("seccomp profile: flags must be a list", HINT)
     for flag in flags:
-        # The filter is installed while the process has one thread: TSYNC is fulfilled by itself.
-        if flag != "SECCOMP_FILTER_FLAG_TSYNC":
-            raise UnsupportedError(f"seccomp profile: rpod does not install filters with the flag {flag!r}")
+        if flag not in SECCOMP_FLAGS:
+            raise UsageError(f"seccomp profile: unknown flag {flag!r}", f"known are {', '.join(SECCOMP_FLAGS)}")
+    entries = profile.get("syscalls") or []
+    actions = [profile.get("defaultAction")]
+    actions += (
+        [entry.get("action") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    )
+    if "SCMP_ACT_NOTIFY" in actions and not profile.get("listenerPath"):
+        raise UnsupportedError("seccomp profile: SCMP_ACT_NOTIFY needs an agent: there is no listenerPath")
 
 
 def compile_profile(profile: Mapping[str, object], machine: str) -> bytes:

@@ -16,6 +16,8 @@ from rootless.kernel import files, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.spec import Process
 
 # linux/capability.h: the number is the position.
@@ -377,11 +379,11 @@ def apply_capabilities(effective: int, permitted: int, inheritable: int, ambient
             syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
 
 
-def drop_privileges(process: Process, program: bytes) -> None:
-    """Become ``process.uid`` with its groups and capabilities, under the filter ``program`` (b"": none).
+def drop_privileges(process: Process, confine: Callable[[], None] | None) -> None:
+    """Become ``process.uid`` with its groups and capabilities; ``confine`` installs the seccomp filter, if any.
 
-    Without no_new_privileges a filter takes CAP_SYS_ADMIN to install, so that it comes before the
-    capabilities go (it must then allow capset and prctl); with it the filter comes last.
+    Without no_new_privileges that takes CAP_SYS_ADMIN, so that it happens here, before the capabilities
+    go (it must then allow capset and prctl); with it the caller does it as the last thing of all.
     Raises OSError or LaunchError.
     """
     apply_bounding(mask_of(process.bounding))
@@ -392,12 +394,10 @@ def drop_privileges(process: Process, program: bytes) -> None:
         apply_apparmor(process.apparmor_profile)
     if process.no_new_privileges:
         no_new_privileges()
-    elif program:
+    elif confine is not None:
         _raise_administration()
-        install(program)
+        confine()
     apply_capabilities(effective, permitted, inheritable, ambient)
-    if process.no_new_privileges and program:
-        install(program)
 
 
 def _set_ids(process: Process) -> None:

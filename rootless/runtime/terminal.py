@@ -107,13 +107,24 @@ def set_window_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
 
 
+def clear_line_ends(fd: int) -> None:
+    """A new terminal passes a line's end on as it is (ONLCR), as runc's do."""
+    attributes = termios.tcgetattr(fd)
+    attributes[1] &= ~termios.ONLCR
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
+
+
 class RawMode:
-    """The caller's terminal in raw mode inside a ``with``; restored whatever happens."""
+    """The caller's terminal in raw mode inside a ``with``; restored whatever happens.
 
-    __slots__ = ("_fd", "_saved")
+    ``output``: it still turns a line's end into both of its characters, because the program's does not.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_fd", "_output", "_saved")
+
+    def __init__(self, fd: int, *, output: bool = False) -> None:
         self._fd = fd
+        self._output = output
         self._saved: list[object] | None = None
 
     def __enter__(self) -> RawMode:
@@ -130,7 +141,8 @@ class RawMode:
                 | termios.ICRNL
                 | termios.IXON
             )
-            raw[1] &= ~termios.OPOST
+            if not self._output:
+                raw[1] &= ~termios.OPOST
             raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
             raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
             raw[6][termios.VMIN] = 1
