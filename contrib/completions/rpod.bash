@@ -4,12 +4,15 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
+            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
             verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stop top unpause wait'
+            ;;
+        'generate')
+            verbs='systemd'
             ;;
         'image')
             verbs='diff exists history import inspect list ls prune pull remove rm tag tree untag'
@@ -83,6 +86,11 @@ _rpod_spec() {
         'export' | 'container export')
             options='-o --output'
             valued='-o --output'
+            kind='containers'
+            ;;
+        'generate systemd')
+            options='--after --container-prefix -e --env -f --files --format -n --name --new --no-header --requires --restart-policy --restart-sec --separator --start-timeout -t --stop-timeout --time --wants'
+            valued='--after --container-prefix -e --env --format --requires --restart-policy --restart-sec --separator --start-timeout -t --stop-timeout --time --wants'
             kind='containers'
             ;;
         'history' | 'image history')
@@ -286,7 +294,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | image | quadlet | system) ;; *) break ;; esac
+        case $path in container | generate | image | quadlet | system) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

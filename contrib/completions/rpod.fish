@@ -9,7 +9,7 @@ function __rpod_path
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
-            contains -- "$path" container image quadlet system; or break
+            contains -- "$path" container generate image quadlet system; or break
         end
     end
     echo "$path"
@@ -30,6 +30,7 @@ complete -c rpod -n '__rpod_at ' -a diff -d 'Show what a container or an image\'
 complete -c rpod -n '__rpod_at ' -a doctor -d 'Try everything that rpod needs, and say what mends it'
 complete -c rpod -n '__rpod_at ' -a exec -d 'Run another program in a running container'
 complete -c rpod -n '__rpod_at ' -a export -d 'Write a container\'s root as a flat tar archive, without what is mounted in it'
+complete -c rpod -n '__rpod_at ' -a generate -d 'generate commands'
 complete -c rpod -n '__rpod_at ' -a history -d 'Show the steps in which an image was made, the last one first'
 complete -c rpod -n '__rpod_at ' -a image -d 'image commands'
 complete -c rpod -n '__rpod_at ' -a images -d 'List images'
@@ -86,6 +87,7 @@ complete -c rpod -n '__rpod_at container' -a stop -d 'Stop containers: the stop 
 complete -c rpod -n '__rpod_at container' -a top -d 'List the processes of a container'
 complete -c rpod -n '__rpod_at container' -a unpause -d 'Let paused containers go on'
 complete -c rpod -n '__rpod_at container' -a wait -d 'Wait for the end of containers and print their exit codes'
+complete -c rpod -n '__rpod_at generate' -a systemd -d 'Print a systemd user service for containers'
 complete -c rpod -n '__rpod_at image' -a diff -d 'Show what an image\'s last layer changed, or how it differs from another image'
 complete -c rpod -n '__rpod_at image' -a exists -d 'Status 0 if there is such an image, 1 if there is not'
 complete -c rpod -n '__rpod_at image' -a history -d 'Show the steps in which an image was made, the last one first'
@@ -245,6 +247,22 @@ complete -c rpod -n '__rpod_in exec "container exec"' -s w -l workdir -r -d 'Its
 complete -c rpod -n '__rpod_in exec "container exec"' -a '(rpod __names running 2>/dev/null)'
 complete -c rpod -n '__rpod_in export "container export"' -s o -l output -r -d 'Write to FILE (standard output).'
 complete -c rpod -n '__rpod_in export "container export"' -a '(rpod __names containers 2>/dev/null)'
+complete -c rpod -n '__rpod_in "generate systemd"' -l after -r -d 'Start after this unit.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l container-prefix -r -d 'What the service\'s name begins with (container).'
+complete -c rpod -n '__rpod_in "generate systemd"' -s e -l env -r -d 'A variable of the service, for -e NAME.'
+complete -c rpod -n '__rpod_in "generate systemd"' -s f -l files -d 'Write files into this directory, and print their paths.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l format -r -d 'json: the services\' names and texts.'
+complete -c rpod -n '__rpod_in "generate systemd"' -s n -l name -d 'Use the container\'s name instead of its id.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l new -d 'Make the container anew at each start, and remove it at the end.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l no-header -d 'Leave out the lines that say where it comes from.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l requires -r -d 'This unit must run.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l restart-policy -r -d 'systemd\'s Restart=: no, on-failure, always … .'
+complete -c rpod -n '__rpod_in "generate systemd"' -l restart-sec -r -d 'How long to wait before that.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l separator -r -d 'Between prefix and name (-).'
+complete -c rpod -n '__rpod_in "generate systemd"' -l start-timeout -r -d 'How long a start may take.'
+complete -c rpod -n '__rpod_in "generate systemd"' -s t -l stop-timeout -l time -r -d 'How long a stop waits before SIGKILL.'
+complete -c rpod -n '__rpod_in "generate systemd"' -l wants -r -d 'This unit is started, too.'
+complete -c rpod -n '__rpod_in "generate systemd"' -a '(rpod __names containers 2>/dev/null)'
 complete -c rpod -n '__rpod_in history "image history"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
 complete -c rpod -n '__rpod_in history "image history"' -s H -l human -d 'Sizes and times for people (true).'
 complete -c rpod -n '__rpod_in history "image history"' -l no-trunc -d 'Show ids and commands in full.'

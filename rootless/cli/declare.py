@@ -110,6 +110,7 @@ NOUNS = {
     "": APP,
     "container": _group("Manage containers."),
     "image": _group("Manage images."),
+    "generate": _group("Describe containers for other programs."),
     "quadlet": _group("Run containers as systemd user services."),
     "system": _group("Manage rpod itself."),
 }

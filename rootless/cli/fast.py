@@ -48,6 +48,14 @@ def understands(argv: list[str]) -> bool:
     return True
 
 
+def values(argv: list[str]) -> dict[str, Any]:
+    """The fields of a command line without global options; {} for one that is not understood. Nothing is done."""
+    try:
+        return parse(argv)[1]
+    except (_NotUnderstoodError, UsageError):
+        return {}
+
+
 def apply_globals(values: dict[str, Any]) -> None:
     """Put the options that stand before the command into force."""
     level = values.get("log_level", "warn")

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "": """stats update mount unmount umount init healthcheck events purge chown
         push save load search login logout manifest volume build builder secret
-        artifact farm generate auto-update completion config check network pod kube compose cri
+        artifact farm auto-update completion config check network pod kube compose cri
         dashboard""",
     "container": """stats update mount unmount umount init""",
     "image": """save load search mount unmount umount copy push build
         sign verify trust scp""",
+    "generate": "kube spec",
     "system": "reset check migrate service connection",
 }
 
@@ -90,6 +91,7 @@ OPTIONS: dict[str, str] = {
     "info": "debug",
     "unshare": "rootless-netns",
     "system prune": "build external",
+    "generate systemd": "pod-prefix template",
     "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
     "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
     "transient-store url volumepath context host debug tls",

@@ -17,12 +17,20 @@ _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 60.0
 
 
-def cleanup(ident: str) -> None:
-    """The command that a monitor becomes when nobody else cleans up."""
+def cleanup(ident: str) -> int:
+    """The command that a monitor becomes when nobody else cleans up.
+
+    Returns what systemd shall take for the exit code of a service whose main process the monitor is: the
+    program's, and 0 if the user stopped it, for that is no failure.
+    """
     try:
-        after_exit(Containers().resolve(ident))
+        container = Containers().resolve(ident)
+        state = container.state()
+        after_exit(container)
     except NotFoundError:
-        pass  # somebody was faster
+        return 0  # somebody was faster
+    stopped = state.exit is None or (state.run is not None and state.run.stopped_by_user)
+    return 0 if stopped or state.exit is None else state.exit.code
 
 
 def after_exit(container: Container) -> None:

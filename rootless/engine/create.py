@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _LOG_FILES = ("k8s-file", "json-file", "none")
 
+# The systemd unit that runs the container, in its environment and in the label by which auto-update finds it.
+_UNIT_VARIABLE = "PODMAN_SYSTEMD_UNIT"
+
 
 def create(options: ContainerOptions) -> str:
     """Make a container and return its id."""
@@ -159,7 +162,9 @@ def _workdir(path: str) -> str:
 
 def _labels(options: ContainerOptions, image: Image) -> dict[str, str]:
     typed = [line for path in options.label_file for line in values.lines(path, "--label-file")]
-    return image.config.labels | values.pairs([*typed, *options.label], "--label")
+    unit = os.environ.get(_UNIT_VARIABLE)
+    own = {_UNIT_VARIABLE: unit} if unit else {}
+    return image.config.labels | own | values.pairs([*typed, *options.label], "--label")
 
 
 def _log(options: ContainerOptions, record: ContainerRecord) -> None:

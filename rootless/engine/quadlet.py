@@ -1,4 +1,4 @@
-"""``rpod quadlet``: install, list, print, remove and synchronise Quadlet files."""
+"""``rpod quadlet``: list, print, remove and synchronise Quadlet files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import shutil
 
 from rootless import log
 from rootless.engine import systemctl
-from rootless.errors import ConflictError, NotFoundError, RpodError, StateError, UnsupportedError, UsageError, os_reason
+from rootless.errors import NotFoundError, RpodError, StateError, UsageError, os_reason
 from rootless.kernel import files
 from rootless.units import generate, search, sync
-from rootless.units.keys import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from rootless.units.service import Service
 
 _PODMANS_GENERATOR = "/usr/lib/systemd/user-generators/podman-user-generator"
-_LARGEST_BYTES = 16 << 20
-_MANY = ".quadlets"
+LARGEST_BYTES = 16 << 20
 
 
 def synchronise(*, reload: bool = True) -> tuple[sync.Changes, list[RpodError]]:
@@ -114,7 +112,7 @@ def text(name: str) -> str:
     """What stands in a Quadlet file."""
     path = find(name)
     try:
-        return files.read_file(path, _LARGEST_BYTES).decode("utf-8", "surrogateescape")
+        return files.read_file(path, LARGEST_BYTES).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise RpodError(os_reason(error)) from error
 
@@ -126,120 +124,6 @@ def service(name: str) -> Service:
     if outcome.error is not None:
         raise outcome.error
     return outcome.service
-
-
-def install(path: str, others: list[str], *, replace: bool) -> list[str]:
-    """Copy a Quadlet file, with ``others`` beside it, or a folder of them, into rpod's own folder.
-
-    A folder, and a file with others, become an application: a folder of that name. A file NAME.quadlets holds several,
-    with ``---`` between them and ``# FileName=NAME`` in each. Returns the paths that were written. Raises UsageError,
-    ConflictError, UnitError, RpodError; nothing is left of what failed.
-    """
-    if "://" in path:
-        raise UnsupportedError(f"{path}: an address is not there yet", f"curl -LO {path}, then install the file")
-    try:
-        contents = _collect(path, others)
-    except OSError as error:
-        raise RpodError(os_reason(error)) from error
-    folder = search.own_directory()
-    for name, data in contents.items():
-        if search.is_quadlet(os.path.basename(name)):
-            _check(os.path.basename(name), name, data)
-    _refuse_taken(folder, contents, replace=replace)
-    written: list[str] = []
-    try:
-        for name, data in contents.items():
-            target = f"{folder}/{name}"
-            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-            files.write_atomic(target, data, mode=0o644)
-            written.append(target)
-    except OSError as error:
-        for target in written if not replace else []:
-            os.unlink(target)
-        raise RpodError(f"cannot be installed: {os_reason(error)}") from error
-    return written
-
-
-def _collect(path: str, others: list[str]) -> dict[str, bytes]:
-    """Name relative to the target folder -> content."""
-    if os.path.isdir(path):
-        if others:
-            raise UsageError(f"{path} is a folder: further files belong into it")
-        app = os.path.basename(os.path.abspath(path))
-        found = {}
-        for folder, _, names in os.walk(path):
-            inside = os.path.relpath(folder, path)
-            for name in sorted(names):
-                found[os.path.normpath(f"{app}/{inside}/{name}")] = _read(f"{folder}/{name}")
-        if not any(search.is_quadlet(name) for name in found):
-            raise UsageError(f"{path}: there is no Quadlet file in it", f"{path}/NAME.container")
-        return found
-    name = os.path.basename(path)
-    if name.endswith(_MANY):
-        contents = _several(path, _read(path).decode("utf-8", "surrogateescape"))
-    elif search.is_quadlet(name):
-        contents = {name: _read(path)}
-    else:
-        raise UsageError(f"{path} is no Quadlet file", f"its name ends with {', '.join(f'.{kind}' for kind in KINDS)}")
-    if not others:
-        return contents
-    contents |= {os.path.basename(other): _read(other) for other in others}
-    return {f"{name.rpartition('.')[0]}/{inside}": data for inside, data in contents.items()}
-
-
-def _read(path: str) -> bytes:
-    return files.read_file(path, _LARGEST_BYTES)
-
-
-def _several(path: str, content: str) -> dict[str, bytes]:
-    """The Quadlet files in one of the ending .quadlets."""
-    found: dict[str, bytes] = {}
-    part: list[str] = []
-    for number, line in enumerate([*content.splitlines(), "---"], 1):
-        if line.strip() != "---":
-            part.append(line)
-            continue
-        if any(text.strip() for text in part):
-            named = next((t.partition("=")[2].strip() for t in part if t.startswith("# FileName=")), "")
-            section = next((t.strip()[1:-1].lower() for t in part if t.strip()[1:-1].lower() in KINDS), "")
-            if not named or "/" in named or not section:
-                raise UsageError(
-                    f"{path}:{number}: the part above has no '# FileName=NAME', or no section of a Quadlet file"
-                )
-            found[f"{named}.{section}"] = ("\n".join(part).strip() + "\n").encode("utf-8", "surrogateescape")
-        part = []
-    if not found:
-        raise UsageError(f"{path}: it holds no Quadlet file")
-    return found
-
-
-def _check(name: str, path: str, data: bytes) -> None:
-    """Whether a file can be read at all; what it refers to may come later."""
-    from rootless.units.convert import check_keys
-    from rootless.units.keys import KINDS_LATER
-    from rootless.units.unitfile import UnitError, UnitFile
-
-    kind = name.rpartition(".")[2]
-    if kind in KINDS_LATER:
-        raise UnsupportedError(f"{path}: .{kind} files are not there yet", KINDS_LATER[kind])
-    unit = UnitFile(name, path)
-    try:
-        unit.parse(data.decode(), path)
-    except UnicodeDecodeError as error:
-        raise UnitError(path, 0, "not UTF-8") from error
-    if unit.sections:
-        check_keys(unit, KINDS[kind])
-
-
-def _refuse_taken(folder: str, contents: dict[str, bytes], *, replace: bool) -> None:
-    known = search.find()
-    for name in contents:
-        target = f"{folder}/{name}"
-        if os.path.lexists(target) and not replace:
-            raise ConflictError(f"{target} is there already", "install --replace")
-        other = known.get(os.path.basename(name))
-        if other is not None and os.path.realpath(other) != os.path.realpath(target):
-            raise ConflictError(f"{os.path.basename(name)} is there already: {other}", "give it another name")
 
 
 def remove(name: str, *, force: bool) -> list[str]:

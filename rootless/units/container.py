@@ -28,10 +28,9 @@ def convert_container(source: Source, others: dict[str, Source]) -> Service:
     name = convert.container_name(source.unit)
     # Before [Container] is looked at: [Service] says which kind of service it is.
     notifies = _service_defaults(work)
-    remove = work.rpod("rm", "-v", "-f", "-i", name)
-    work.service.command("ExecStop", remove)
-    # ExecStop is left out when the monitor was killed, this is not.
-    work.service.command("ExecStopPost", remove, optional=True)
+    work.service.command("ExecStop", work.rpod("stop", "--ignore", name))
+    # A container whose monitor was killed is still there then.
+    work.service.command("ExecStopPost", work.rpod("rm", "-v", "-f", "-i", name), optional=True)
     _reload(work, name)
     work.service.command("ExecStart", _run(work, name, notifies=notifies))
     return work.service

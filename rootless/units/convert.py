@@ -148,7 +148,7 @@ class Conversion:
         """A path of the host: a relative one begins at the file's own folder."""
         if path.startswith(("/", "%")):
             return path
-        return os.path.normpath(f"{words.literal(os.path.dirname(self.unit.path))}/{path}")
+        return os.path.normpath(f"{words.literal_argument(os.path.dirname(self.unit.path))}/{path}")
 
     def storage(self, entry: Entry, source: str, kinds: tuple[str, ...]) -> str:
         """The source of a mount: a path that must be mounted first, a file of ``kinds``, or a name."""
@@ -235,8 +235,8 @@ def program() -> list[str]:
     beside = f"{os.path.dirname(sys.executable)}/rpod"
     for path in (typed, beside):
         if os.path.basename(path) == "rpod" and os.access(path, os.X_OK) and not os.path.isdir(path):
-            return [words.literal(path)]
-    return [words.literal(sys.executable), "-P", "-m", "rootless"]
+            return [words.literal_argument(path)]
+    return [words.literal_argument(sys.executable), "-P", "-m", "rootless"]
 
 
 def missing(unit: UnitFile, section: str, what: str, hint: str) -> UnitError:

@@ -90,7 +90,7 @@ def _failing(name: str, path: str, error: UnitError, unit: UnitFile | None) -> S
     service.add("Service", "Type", "oneshot")
     service.add("Service", "SyslogIdentifier", "%N")
     says = 'echo "$$1" >&2; exit 78'  # EX_CONFIG
-    service.command("ExecStart", ["/bin/sh", "-c", says, "sh", words.literal(error.message)])
+    service.command("ExecStart", ["/bin/sh", "-c", says, "sh", words.literal_argument(error.message)])
     if unit is not None:
         try:
             service.links = install_links(unit, service.name)

@@ -88,5 +88,10 @@ def join(words: list[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """``text`` for which systemd's specifiers and variables shall mean nothing: a path of ours."""
-    return text.replace("%", "%%").replace("$", "$$")
+    """``text`` in which systemd's specifiers shall mean nothing: a path of ours."""
+    return text.replace("%", "%%")
+
+
+def literal_argument(text: str) -> str:
+    """The same for a word of a command line, where systemd replaces variables, too."""
+    return literal(text).replace("$", "$$")

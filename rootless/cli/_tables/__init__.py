@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'image', 'quadlet', 'system'])
+NOUNS = frozenset(['container', 'generate', 'image', 'quadlet', 'system'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__names': '__names',
  'attach': 'attach',
@@ -44,6 +44,7 @@ MODULES: dict[str, str] = {'__names': '__names',
  'doctor': 'doctor',
  'exec': 'exec',
  'export': 'export',
+ 'generate systemd': 'generate_systemd',
  'history': 'history',
  'image diff': 'image_diff',
  'image exists': 'image_exists',

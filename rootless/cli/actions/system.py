@@ -164,5 +164,4 @@ def cleanup(*, container: str) -> int:
     """Tidy up behind a container that has ended."""
     from rootless.engine import cleanup as engine
 
-    engine.cleanup(container)
-    return 0
+    return engine.cleanup(container)

@@ -1,4 +1,4 @@
-"""``quadlet``."""
+"""``quadlet`` and ``generate systemd``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from rootless.errors import NotFoundError, RpodError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rootless.engine.quadlet_verify import Report
 
 _LIST = output.Layout(
@@ -19,7 +21,7 @@ _LIST = output.Layout(
 
 def install(*, path: str, files: list[str], reload_systemd: bool, replace: bool) -> int:
     """Install Quadlet files, and print where they are."""
-    from rootless.engine import quadlet as engine
+    from rootless.engine import quadlet_install as engine
 
     for written in engine.install(path, files, replace=replace):
         output.emit(written)
@@ -146,3 +148,31 @@ def generator(*, folders: list[str]) -> int:
     for error in errors:
         output.report(error)
     return int(bool(errors))
+
+
+def generate_systemd(*, containers: list[str], files: bool, format: str, **values: Any) -> int:
+    """Print or write services for containers."""
+    from rootless.cli.actions import names
+    from rootless.engine import generate_systemd as engine
+
+    if format not in ("", "json"):
+        raise UsageError(f"--format {format}: unknown", "json")
+    choice = engine.Choice(values)
+    made = [engine.service(names.one(name), choice, _name_option) for name in containers]
+    texts = {service.name: engine.text(service, header=not choice.no_header) for service in made}
+    if files:
+        texts = {service.name: engine.write(service, texts[service.name]) for service in made}
+    if format == "json":
+        output.print_json({name.removesuffix(".service"): text for name, text in texts.items()}, "    ")
+        return 0
+    for text in texts.values():
+        for line in text.splitlines():
+            output.emit(line)
+    return 0
+
+
+def _name_option(argv: list[str]) -> str:
+    """The --name of a command line of run, "" if it has none."""
+    from rootless.cli import fast
+
+    return str(fast.values(argv).get("name", ""))

@@ -1,4 +1,4 @@
-"""``quadlet``: containers as systemd user services."""
+"""``quadlet``, ``generate systemd``: containers as systemd user services."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -91,3 +91,47 @@ class Generator:
     """What systemd calls: write all services into a folder (systemd.generator(7))."""
 
     folders: Annotated[list[str], argument("NORMAL [EARLY LATE]")]
+
+
+@command(
+    "generate systemd",
+    runs="units:generate_systemd",
+    examples=[
+        "rpod generate systemd --new --name web > ~/.config/systemd/user/container-web.service",
+        "rpod generate systemd --files --name --restart-policy always web db",
+    ],
+)
+class GenerateSystemd:
+    """Print a systemd user service for containers. Quadlet files are the better way: see rpod-quadlet(5)."""
+
+    containers: Annotated[list[str], argument("CONTAINER...")]
+    after: Annotated[list[str], option("--after", metavar="UNIT", text="Start after this unit.")] = []
+    container_prefix: Annotated[
+        str, option("--container-prefix", metavar="TEXT", text="What the service's name begins with (container).")
+    ] = "container"
+    env: Annotated[
+        list[str], option("--env", "-e", metavar="NAME=VALUE", text="A variable of the service, for -e NAME.")
+    ] = []
+    files: Annotated[bool, option("--files", "-f", text="Write files into this directory, and print their paths.")] = (
+        False
+    )
+    format: Annotated[str, option("--format", metavar="FORMAT", text="json: the services' names and texts.")] = ""
+    name: Annotated[bool, option("--name", "-n", text="Use the container's name instead of its id.")] = False
+    new: Annotated[bool, option("--new", text="Make the container anew at each start, and remove it at the end.")] = (
+        False
+    )
+    no_header: Annotated[bool, option("--no-header", text="Leave out the lines that say where it comes from.")] = False
+    requires: Annotated[list[str], option("--requires", metavar="UNIT", text="This unit must run.")] = []
+    restart_policy: Annotated[
+        str, option("--restart-policy", metavar="POLICY", text="systemd's Restart=: no, on-failure, always … .")
+    ] = "on-failure"
+    restart_sec: Annotated[int, option("--restart-sec", metavar="SECONDS", text="How long to wait before that.")] = 0
+    separator: Annotated[str, option("--separator", metavar="TEXT", text="Between prefix and name (-).")] = "-"
+    start_timeout: Annotated[
+        int | None, option("--start-timeout", metavar="SECONDS", text="How long a start may take.")
+    ] = None
+    time: Annotated[
+        int | None,
+        option("--time", "-t", "--stop-timeout", metavar="SECONDS", text="How long a stop waits before SIGKILL."),
+    ] = None
+    wants: Annotated[list[str], option("--wants", metavar="UNIT", text="This unit is started, too.")] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless import config, paths
 from rootless.cli.generate import model
+from rootless.units import keys as quadlet_keys
 
 _FORMAT = """What --format takes: json, or a template of Go's text/template for each object. Fields are those of Podman:
 {{.ID}}, {{.State.Status}}. There are if, else, with, range, variables, pipelines, and the functions and, or, not, eq,
@@ -27,12 +28,36 @@ _FILES = [
 ]
 
 
+_QUADLET = """A Quadlet file describes a container, a volume or an image, and becomes a systemd user service:
+web.container becomes web.service, data.volume data-volume.service, base.image base-image.service. The syntax is that of
+systemd.syntax(7), with drop-ins (NAME.TYPE.d/*.conf, also of truncated names as foo-.container.d), templates
+(web@.container, with DefaultInstance=), and masks by empty files or links to /dev/null. [Unit], [Service] and all
+other sections are systemd's own; what [Install] asks for is done. The keys have the names and meanings of
+podman-systemd.unit(5).
+
+rpod quadlet sync writes the services into ~/.config/systemd/user after a change. Where an administrator has installed
+contrib/systemd/rpod-quadlet-generator, systemctl --user daemon-reload does it. rpod quadlet verify says what a file
+becomes, and why it would not start."""
+_QUADLET_EXAMPLE = """# ~/.config/containers/systemd/web.container
+[Unit]
+Description=A web server
+[Container]
+Image=docker.io/library/nginx
+PublishPort=8080:80
+Volume=pages.volume:/usr/share/nginx/html
+[Service]
+Restart=on-failure
+[Install]
+WantedBy=default.target"""
+
+
 def pages() -> dict[str, str]:
     """File name -> roff text."""
     commands = model.commands()
     found = {f"rpod-{command.name.replace(' ', '-')}.1": _command(command) for command in commands}
     found["rpod.1"] = _main(commands)
     found["rpod-containers.toml.5"] = _configuration()
+    found["rpod-quadlet.5"] = _quadlet()
     return found
 
 
@@ -98,6 +123,26 @@ def _main(commands: list[model.CommandText]) -> str:
     lines += [".SH FORMAT", _roff(_FORMAT), ".SH FILTERS", _roff(_FILTERS)]
     lines += [*_terms("EXIT STATUS", _STATUS), *_terms("FILES", _FILES)]
     return "\n".join([*lines, ""])
+
+
+def _quadlet() -> str:
+    lines = _head("rpod-quadlet", 5, "containers as systemd user services")
+    lines += [".SH DESCRIPTION", _roff(_QUADLET).replace("\n\n", "\n.PP\n")]
+    for name, kind in quadlet_keys.KINDS.items():
+        there = [key for key in kind.keys if key.kind not in (quadlet_keys.LATER, quadlet_keys.GONE)]
+        lines += _terms(f"[{kind.section}] OF .{name.upper()} FILES", [(f"{key.name}=", key.help) for key in there])
+    lines += _terms("[Quadlet] OF ALL FILES", [(f"{key.name}=", key.help) for key in quadlet_keys.QUADLET])
+    lines += [".SH FILES", ".TP", "\\fB$QUADLET_UNIT_DIRS\\fR", _roff("Folders that are searched instead of these:")]
+    for folder in (
+        "$XDG_RUNTIME_DIR/containers/systemd",
+        "~/.config/rpod/systemd",
+        "~/.config/containers/systemd",
+        "/etc/containers/systemd/users/UID",
+        "/etc/containers/systemd/users",
+    ):
+        lines += [".TP", f"\\fB{_roff(folder)}\\fR"]
+    lines += [".SH EXAMPLES", ".nf", *(_roff(line) for line in _QUADLET_EXAMPLE.splitlines()), ".fi"]
+    return "\n".join([*lines, ".SH SEE ALSO", "\\fBrpod\\fR(1), \\fBsystemd.unit\\fR(5)", ""])
 
 
 def _configuration() -> str:
