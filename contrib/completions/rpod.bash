@@ -4,12 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag version wait'
+            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stop top unpause wait'
+            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stop top unpause update wait'
             ;;
         'generate')
             verbs='systemd'
@@ -272,6 +272,11 @@ _rpod_spec() {
             options=''
             valued=''
             kind='images'
+            ;;
+        'update' | 'container update')
+            options='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit -e --env -l --latest --restart --unsetenv'
+            valued='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit -e --env --restart --unsetenv'
+            kind='containers'
             ;;
         'version')
             options='-f --format'

@@ -59,6 +59,14 @@ class ResourceOptions(Options):
         return any(getattr(self, name) for name in ResourceOptions.__annotations__)
 
 
+class UpdateOptions(ResourceOptions):
+    """The options of ``update``."""
+
+    env: list[str] = []
+    restart: str = ""
+    unsetenv: list[str] = []
+
+
 class ContainerOptions(ResourceOptions):
     """The options of ``create``; ``run`` adds four."""
 

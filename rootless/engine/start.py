@@ -121,11 +121,16 @@ def _plan(container: Container) -> LaunchPlan:
     _rare_mounts(container, record, plan)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.cgroup_parent = record.cgroup_parent
-    plan.cgroup_manager = _CGROUP_MANAGERS.get(record.cgroups) or settings.engine.cgroup_manager
+    plan.cgroup_manager = cgroup_manager(record)
     plan.optional_limits = default_limits(spec)
     plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
     _write_names(container, record, plan)
     return plan
+
+
+def cgroup_manager(record: ContainerRecord) -> str:
+    """Who is to make the container's cgroup: a word of ``engine.cgroup_manager``, or split."""
+    return _CGROUP_MANAGERS.get(record.cgroups) or config.load().engine.cgroup_manager
 
 
 def default_limits(spec: Spec) -> frozenset[str]:

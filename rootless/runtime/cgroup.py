@@ -156,7 +156,7 @@ def create(
     """
     chosen = manager(wanted_manager)
     if chosen == "none":
-        _refuse_limits(resources, optional, [])
+        refuse_limits(resources, optional, [])
         return Cgroup("")
     if chosen == "split":
         base, leaf = _split_own(), f"rpod-{ident}"
@@ -165,7 +165,7 @@ def create(
     else:
         base, leaf = _delegated_parent(resources, optional, parent), f"rpod-{ident}"
     limits = _possible(resources, optional, controllers(base))
-    _enable(base, {controller_of(name) for name in limits} - {""})
+    enable(base, {controller_of(name) for name in limits} - {""})
     path = f"{base}/{leaf}"
     announce(path)
     try:
@@ -178,6 +178,18 @@ def create(
     return Cgroup(path)
 
 
+def check(resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> None:
+    """LimitError where a start from here could not set these limits. Makes nothing.
+
+    What systemd would delegate to a scope is known only when there is one.
+    """
+    chosen = manager(wanted_manager)
+    if chosen == "none":
+        refuse_limits(resources, optional, [])
+    elif chosen == "cgroupfs" and not parent:
+        refuse_limits(resources, optional, controllers(_delegated_parent(resources, optional, parent)))
+
+
 def _make_empty(path: str) -> None:
     """Make a cgroup; one that a killed launcher left there is removed first."""
     try:
@@ -188,11 +200,12 @@ def _make_empty(path: str) -> None:
 
 
 def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:
-    _refuse_limits(resources, optional, available)
+    refuse_limits(resources, optional, available)
     return [name for name in wanted_limits(resources) if controller_of(name) in ("", *available)]
 
 
-def _refuse_limits(resources: Resources, optional: frozenset[str], available: list[str]) -> None:
+def refuse_limits(resources: Resources, optional: frozenset[str], available: list[str]) -> None:
+    """LimitError for a limit that is set, not ``optional``, and whose controller is not ``available``."""
     for name in wanted_limits(resources):
         controller = controller_of(name)
         if controller and controller not in available and name not in optional:
@@ -260,7 +273,8 @@ def _split_own() -> str:
     return base
 
 
-def _enable(base: str, wanted: set[str]) -> None:
+def enable(base: str, wanted: set[str]) -> None:
+    """Let the cgroup directory ``base`` hand the controllers ``wanted`` to its children. Raises LimitError."""
     if not wanted:
         return
     try:

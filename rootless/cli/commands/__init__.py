@@ -12,6 +12,7 @@ from rootless.cli.commands import (
     system,
     talk,
     units,
+    update,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "system",
     "talk",
     "units",
+    "update",
 ]
