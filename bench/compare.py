@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 import peers  # noqa: E402
+from cases import CASES, Case  # noqa: E402
 from support import busybox  # noqa: E402
 from support.registry import PlainRegistry  # noqa: E402
 from support.shell import program  # noqa: E402
@@ -36,37 +37,12 @@ from support.shell import program  # noqa: E402
 from rootless.kernel import userns  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     Pair = tuple[peers.Engine, peers.Engine]
 
 NEEDED = ("podman", "crun", "slirp4netns", "fuse-overlayfs", "skopeo", "docker-registry", busybox.BUSYBOX)
-WARM_UP = 2
-
-
-class Case:
-    """A measurement: what is timed on both engines, and the greatest ratio that is wanted."""
-
-    def __init__(self, name: str, target: float, args: Callable[[str], list[str]], **traits: object) -> None:
-        self.name = name
-        self.target = target
-        self.args = args
-        self.driver = str(traits.get("driver", "overlay"))
-        self.containers = int(str(traits.get("containers", 0)))
-
-
-CASES = (
-    Case("run --rm --network none", 0.28, lambda image: ["run", "--rm", "--network", "none", image, "true"]),
-    Case("run --rm", 0.28, lambda image: ["run", "--rm", image, "true"]),
-    Case(
-        "run --rm on fuse-overlayfs",
-        0.35,
-        lambda image: ["run", "--rm", "--network", "none", image, "true"],
-        driver="fuse-overlayfs",
-    ),
-    Case("exec", 0.4, lambda _: ["exec", "bench0", "true"], containers=1),
-    Case("ps, 5 running", 0.7, lambda _: ["ps"], containers=5),
-)
+WARM_UP = 1
 
 
 @contextlib.contextmanager
@@ -89,32 +65,35 @@ def engines(folder: Path, runtime: Path, driver: str, image: str) -> Iterator[Pa
 
 
 @contextlib.contextmanager
-def running(pair: Pair, count: int, image: str) -> Iterator[None]:
-    """``count`` containers bench0, bench1 … on both engines."""
-    names = [f"bench{number}" for number in range(count)]
+def surroundings(pair: Pair, case: Case, image: str) -> Iterator[None]:
+    """What a case wants to be there on both engines: running and stored containers."""
+    running = [f"bench{number}" for number in range(case.containers)]
+    stored = [f"stored{number}" for number in range(case.stored)]
     try:
         for engine in pair:
-            for name in names:
+            for name in running:
                 engine.output("run", "-d", "--network", "none", "--name", name, image, "sleep", "3600")
+            for name in stored:
+                engine.output("create", "--network", "none", "--name", name, image, "true")
         yield
     finally:
         for engine in pair:
-            if names:
+            if names := running + stored:
                 engine.output("rm", "-f", "-t", "0", *names)
 
 
-def milliseconds(engine: peers.Engine, args: list[str]) -> float:
-    started = time.perf_counter()
-    engine.run(*args)
-    return (time.perf_counter() - started) * 1000
-
-
-def measure(pair: Pair, args: list[str], runs: int) -> dict[str, list[float]]:
+def measure(pair: Pair, case: Case, image: str, runs: int) -> dict[str, list[float]]:
     """Times in milliseconds; the engines take turns, and in who goes first, too."""
     times: dict[str, list[float]] = {engine.name: [] for engine in pair}
-    for turn in range(-WARM_UP, runs):
+    for turn in range(-WARM_UP, min(runs, case.most_runs)):
         for engine in pair if turn % 2 else pair[::-1]:
-            taken = milliseconds(engine, args)
+            if case.before:
+                case.before(engine, image)
+            started = time.perf_counter()
+            case.timed(engine, image)
+            taken = (time.perf_counter() - started) * 1000
+            if case.after:
+                case.after(engine, image)
             if turn >= 0:
                 times[engine.name].append(taken)
     return times
@@ -151,8 +130,8 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
             with engines(folder / driver, runtime / driver[0], driver, image) as pair:
                 for case in cases:
                     if case.driver == driver:
-                        with running(pair, case.containers, image):
-                            yield row(case.name, "ms", measure(pair, case.args(image), runs), case.target)
+                        with surroundings(pair, case, image):
+                            yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
                             if case.name == "exec":
                                 yield memory(pair)
 

@@ -34,10 +34,15 @@ class Engine:
             check=True,
         )
 
+    def start(self, *args: str) -> subprocess.Popen[bytes]:
+        """Start a command, silently; the caller waits for it."""
+        null = subprocess.DEVNULL
+        return subprocess.Popen([*self.argv, *args], env=self.env, stdin=null, stdout=null, stderr=null)
+
     def output(self, *args: str) -> str:
         """The standard output of a command. Raises CalledProcessError when it fails."""
         done = subprocess.run(
-            [*self.argv, *args], env=self.env, capture_output=True, text=True, timeout=120, check=True
+            [*self.argv, *args], env=self.env, capture_output=True, text=True, timeout=600, check=True
         )
         return done.stdout.strip()
 

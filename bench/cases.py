@@ -1,0 +1,90 @@
+"""What is measured: each case is timed on both engines, prepared the same way."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peers import Engine
+
+    Step = Callable[[Engine, str], object]  # what is done on an engine, with the name of the image there
+
+AT_ONCE = 16
+
+
+def _command(*args: str) -> Step:
+    """One command; IMAGE stands for the image."""
+    return lambda engine, image: engine.run(*(image if arg == "IMAGE" else arg for arg in args))
+
+
+def _in_parallel(count: int, at_once: int, *args: str) -> Step:
+    """The same command many times, several at a time."""
+
+    def step(engine: Engine, image: str) -> None:
+        running: list[subprocess.Popen[bytes]] = []
+        for _ in range(count):
+            if len(running) == at_once:
+                _reap(running.pop(0))
+            running.append(engine.start(*(image if arg == "IMAGE" else arg for arg in args)))
+        for process in running:
+            _reap(process)
+
+    return step
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+
+
+def _start_many(engine: Engine, image: str) -> None:
+    for number in range(20):
+        engine.output("run", "-d", "--network", "none", "--name", f"many{number}", image, "sleep", "3600")
+
+
+def _remove_many(engine: Engine, _: str) -> None:
+    engine.output("rm", "-f", "-t", "0", *(f"many{number}" for number in range(20)))
+
+
+class Case:
+    """A measurement.
+
+    ``timed`` is what counts, ``before`` and ``after`` surround each turn. Meanwhile ``containers`` run as
+    bench0, bench1 …, and ``stored`` ones are created. ``target`` is the greatest ratio that is wanted,
+    ``most_runs`` bounds what takes long.
+    """
+
+    def __init__(self, name: str, target: float, timed: Step, **traits: object) -> None:
+        self.name = name
+        self.target = target
+        self.timed = timed
+        self.before: Step | None = traits.get("before")  # type: ignore[assignment]
+        self.after: Step | None = traits.get("after")  # type: ignore[assignment]
+        self.driver = str(traits.get("driver", "overlay"))
+        self.containers = int(str(traits.get("containers", 0)))
+        self.stored = int(str(traits.get("stored", 0)))
+        self.most_runs = int(str(traits.get("most_runs", 1000)))
+
+
+_RUN = ("run", "--rm", "--network", "none", "IMAGE", "true")
+
+CASES = (
+    Case("run --rm --network none", 0.28, _command(*_RUN)),
+    Case("run --rm", 0.28, _command("run", "--rm", "IMAGE", "true")),
+    Case("run --rm on fuse-overlayfs", 0.35, _command(*_RUN), driver="fuse-overlayfs"),
+    Case("48 run --rm, 16 at a time", 0.35, _in_parallel(48, AT_ONCE, *_RUN), most_runs=5),
+    Case("exec", 0.4, _command("exec", "bench0", "true"), containers=1),
+    Case("ps, 5 running", 0.7, _command("ps"), containers=5),
+    Case(
+        "stop -t 0, 20 containers",
+        0.5,
+        _command("stop", "-t", "0", *(f"many{number}" for number in range(20))),
+        before=_start_many,
+        after=_remove_many,
+        most_runs=3,
+    ),
+    Case("ps -a, 500 containers", 0.3, _command("ps", "-a"), stored=500, most_runs=11),
+)
