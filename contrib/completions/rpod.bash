@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version wait'
+            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -22,6 +22,9 @@ _rpod_spec() {
             ;;
         'system')
             verbs='df doctor info prune'
+            ;;
+        'volume')
+            verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
             ;;
         'attach' | 'container attach')
             options='--detach-keys -l --latest --no-stdin --sig-proxy'
@@ -283,6 +286,56 @@ _rpod_spec() {
             valued='-f --format'
             kind=''
             ;;
+        'volume create')
+            options='-d --driver --ignore -l --label -o --opt'
+            valued='-d --driver -l --label -o --opt'
+            kind=''
+            ;;
+        'volume exists')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume export')
+            options='-o --output'
+            valued='-o --output'
+            kind=''
+            ;;
+        'volume import')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume inspect')
+            options='-a --all -f --format'
+            valued='-f --format'
+            kind=''
+            ;;
+        'volume ls' | 'volume list')
+            options='-f --filter --format -n --noheading -q --quiet'
+            valued='-f --filter --format'
+            kind=''
+            ;;
+        'volume mount')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume prune')
+            options='--filter -f --force'
+            valued='--filter'
+            kind=''
+            ;;
+        'volume rm' | 'volume remove')
+            options='-a --all -f --force -t --time'
+            valued='-t --time'
+            kind=''
+            ;;
+        'volume unmount' | 'volume umount')
+            options=''
+            valued=''
+            kind=''
+            ;;
         'wait' | 'container wait')
             options='--condition --ignore -i --interval -l --latest --return-on-first'
             valued='--condition -i --interval'
@@ -299,7 +352,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | generate | image | quadlet | system) ;; *) break ;; esac
+        case $path in container | generate | image | quadlet | system | volume) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

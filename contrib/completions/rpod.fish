@@ -9,7 +9,7 @@ function __rpod_path
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
-            contains -- "$path" container generate image quadlet system; or break
+            contains -- "$path" container generate image quadlet system volume; or break
         end
     end
     echo "$path"
@@ -59,6 +59,7 @@ complete -c rpod -n '__rpod_at ' -a unshare -d 'Run a program (or a shell) in th
 complete -c rpod -n '__rpod_at ' -a untag -d 'Take names from an image, all of them if none is given'
 complete -c rpod -n '__rpod_at ' -a update -d 'Give containers other limits, now if they run, and at their next starts'
 complete -c rpod -n '__rpod_at ' -a version -d 'Show the version'
+complete -c rpod -n '__rpod_at ' -a volume -d 'volume commands'
 complete -c rpod -n '__rpod_at ' -a wait -d 'Wait for the end of containers and print their exit codes'
 complete -c rpod -n '__rpod_at container' -a attach -d 'Connect this terminal to a running container'
 complete -c rpod -n '__rpod_at container' -a cleanup -d 'Free what ended containers still hold, as rpod does by itself after their end'
@@ -116,6 +117,19 @@ complete -c rpod -n '__rpod_at system' -a df -d 'Show how much disk images, cont
 complete -c rpod -n '__rpod_at system' -a doctor -d 'Try everything that rpod needs, and say what mends it'
 complete -c rpod -n '__rpod_at system' -a info -d 'Show this machine and how rpod is set up on it'
 complete -c rpod -n '__rpod_at system' -a prune -d 'Remove ended containers, images without a name, and what crashes left behind'
+complete -c rpod -n '__rpod_at volume' -a create -d 'Make a volume and print its name'
+complete -c rpod -n '__rpod_at volume' -a exists -d 'Status 0 if the volume is there, 1 if not'
+complete -c rpod -n '__rpod_at volume' -a export -d 'Write a volume\'s files as a tar archive'
+complete -c rpod -n '__rpod_at volume' -a import -d 'Unpack a tar archive (also gzip, zstd, xz, bzip2) into a volume that is there'
+complete -c rpod -n '__rpod_at volume' -a inspect -d 'Show all that is known of volumes'
+complete -c rpod -n '__rpod_at volume' -a list -d 'List volumes'
+complete -c rpod -n '__rpod_at volume' -a ls -d 'List volumes'
+complete -c rpod -n '__rpod_at volume' -a mount -d 'Print where the files of volumes are'
+complete -c rpod -n '__rpod_at volume' -a prune -d 'Remove the volumes that no container uses'
+complete -c rpod -n '__rpod_at volume' -a remove -d 'Remove volumes'
+complete -c rpod -n '__rpod_at volume' -a rm -d 'Remove volumes'
+complete -c rpod -n '__rpod_at volume' -a umount -d 'The end of volume mount, which has nothing to undo: print the names'
+complete -c rpod -n '__rpod_at volume' -a unmount -d 'The end of volume mount, which has nothing to undo: print the names'
 complete -c rpod -n '__rpod_at' -l log-level -r -d 'What to say: error, warn, info or debug (warn).'
 complete -c rpod -n '__rpod_at' -l storage-driver -r -d 'auto, overlay or fuse-overlayfs.'
 complete -c rpod -n '__rpod_at' -s v -l version -d 'Print the version.'
@@ -510,6 +524,22 @@ complete -c rpod -n '__rpod_in update "container update"' -l restart -r -d 'no, 
 complete -c rpod -n '__rpod_in update "container update"' -l unsetenv -r -d 'A variable less, from the next start on.'
 complete -c rpod -n '__rpod_in update "container update"' -a '(rpod __names containers 2>/dev/null)'
 complete -c rpod -n '__rpod_in version' -s f -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in "volume create"' -s d -l driver -r -d 'local is the one there is.'
+complete -c rpod -n '__rpod_in "volume create"' -l ignore -d 'One that is there already is no error.'
+complete -c rpod -n '__rpod_in "volume create"' -s l -l label -r -d 'A label.'
+complete -c rpod -n '__rpod_in "volume create"' -s o -l opt -r -d 'type=tmpfs or bind, device=DIR, o=OPTIONS, nocopy.'
+complete -c rpod -n '__rpod_in "volume export"' -s o -l output -r -d 'Not to standard output.'
+complete -c rpod -n '__rpod_in "volume inspect"' -s a -l all -d 'Every volume.'
+complete -c rpod -n '__rpod_in "volume inspect"' -s f -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in "volume ls" "volume list"' -s f -l filter -r -d 'Only what fits; see FILTERS in rpod(1).'
+complete -c rpod -n '__rpod_in "volume ls" "volume list"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in "volume ls" "volume list"' -s n -l noheading -d 'Leave the headings out.'
+complete -c rpod -n '__rpod_in "volume ls" "volume list"' -s q -l quiet -d 'Print names only.'
+complete -c rpod -n '__rpod_in "volume prune"' -l filter -r -d 'Only what fits: label=…, label!=…, until=TIME.'
+complete -c rpod -n '__rpod_in "volume prune"' -s f -l force -d 'Do not ask.'
+complete -c rpod -n '__rpod_in "volume rm" "volume remove"' -s a -l all -d 'Every volume.'
+complete -c rpod -n '__rpod_in "volume rm" "volume remove"' -s f -l force -d 'With the containers that use it; a missing volume is no error.'
+complete -c rpod -n '__rpod_in "volume rm" "volume remove"' -s t -l time -r -d 'How long these may take to stop (with --force).'
 complete -c rpod -n '__rpod_in wait "container wait"' -l condition -r -d 'Wait for this state instead: running, paused, removed …'
 complete -c rpod -n '__rpod_in wait "container wait"' -l ignore -d 'A container that is not there has the code -1.'
 complete -c rpod -n '__rpod_in wait "container wait"' -s i -l interval -r -d 'How often to look: 250ms, 2s (250ms).'

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """stats mount unmount umount init healthcheck events purge chown
-        push save load search login logout manifest volume build builder secret
+        push save load search login logout manifest build builder secret
         artifact farm auto-update completion config check network pod kube compose cri
         dashboard""",
     "container": """stats mount unmount umount init""",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'generate', 'image', 'quadlet', 'system'])
+NOUNS = frozenset(['container', 'generate', 'image', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__names': '__names',
  'attach': 'attach',
@@ -101,4 +101,18 @@ MODULES: dict[str, str] = {'__names': '__names',
  'untag': 'untag',
  'update': 'update',
  'version': 'version',
+ 'volume create': 'volume_create',
+ 'volume exists': 'volume_exists',
+ 'volume export': 'volume_export',
+ 'volume import': 'volume_import',
+ 'volume inspect': 'volume_inspect',
+ 'volume list': 'volume_ls',
+ 'volume ls': 'volume_ls',
+ 'volume mount': 'volume_mount',
+ 'volume prune': 'volume_prune',
+ 'volume reload': 'volume_reload',
+ 'volume remove': 'volume_rm',
+ 'volume rm': 'volume_rm',
+ 'volume umount': 'volume_unmount',
+ 'volume unmount': 'volume_unmount',
  'wait': 'wait'}

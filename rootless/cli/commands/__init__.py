@@ -13,6 +13,7 @@ from rootless.cli.commands import (
     talk,
     units,
     update,
+    volume,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "talk",
     "units",
     "update",
+    "volume",
 ]
