@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -30,6 +30,11 @@ _rpod_spec() {
             options='--detach-keys -l --latest --no-stdin --sig-proxy'
             valued='--detach-keys'
             kind='running'
+            ;;
+        'auto-update')
+            options='--dry-run --format -n --noheading --rollback --tls-verify'
+            valued='--format'
+            kind=''
             ;;
         'commit' | 'container commit')
             options='-a --author -c --change -f --format --iidfile --include-volumes -m --message -p --pause -q --quiet -s --squash'

@@ -22,6 +22,9 @@ function __rpod_in
 end
 complete -c rpod -f
 complete -c rpod -n '__rpod_at ' -a attach -d 'Connect this terminal to a running container'
+complete -c rpod -n '__rpod_at ' -a auto-update -d 'Restart containers with the newest version of their image: those with the label io.containers.autoupdate.
+
+The label says where to look: registry, or local for an image that was pulled or built here'
 complete -c rpod -n '__rpod_at ' -a commit -d 'Make an image of a container: its root as it is now, without what is mounted'
 complete -c rpod -n '__rpod_at ' -a container -d 'container commands'
 complete -c rpod -n '__rpod_at ' -a cp -d 'Copy files between a container and the host; - is a tar stream'
@@ -138,6 +141,11 @@ complete -c rpod -n '__rpod_in attach "container attach"' -s l -l latest -d 'The
 complete -c rpod -n '__rpod_in attach "container attach"' -l no-stdin -d 'Only look.'
 complete -c rpod -n '__rpod_in attach "container attach"' -l sig-proxy -d 'Send signals on to the program (true).'
 complete -c rpod -n '__rpod_in attach "container attach"' -a '(rpod __names running 2>/dev/null)'
+complete -c rpod -n '__rpod_in auto-update' -l dry-run -d 'Only say what would be updated.'
+complete -c rpod -n '__rpod_in auto-update' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in auto-update' -s n -l noheading -d 'Leave the headings out.'
+complete -c rpod -n '__rpod_in auto-update' -l rollback -d 'Back to the old image if the unit does not start (true).'
+complete -c rpod -n '__rpod_in auto-update' -l tls-verify -d 'Ask for HTTPS and a good certificate (true).'
 complete -c rpod -n '__rpod_in commit "container commit"' -s a -l author -r -d 'Who made it.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s c -l change -r -d 'CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR of the image.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s f -l format -r -d 'oci or docker.'

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "": """stats mount unmount umount init healthcheck events purge chown
         push save load search login logout manifest build builder secret
-        artifact farm auto-update completion config check network pod kube compose cri
+        artifact farm completion config check network pod kube compose cri
         dashboard""",
     "container": """stats mount unmount umount init""",
     "image": """save load search mount unmount umount copy push build
@@ -92,6 +92,7 @@ OPTIONS: dict[str, str] = {
     "unshare": "rootless-netns",
     "system prune": "build external",
     "generate systemd": "pod-prefix template",
+    "auto-update": "authfile",
     "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
     "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
     "transient-store url volumepath context host debug tls",

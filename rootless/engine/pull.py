@@ -82,6 +82,16 @@ def pull(
         transport.close()
 
 
+def is_current(name: str, image: Image, *, tls_verify: bool | None = None) -> bool:
+    """Whether the registry has ``image`` under ``name``. Raises ImageError, RegistryError."""
+    parsed = reference.parse(name)
+    transport = Transport(_insecure_hosts(parsed, tls_verify))
+    try:
+        return _is_current(image, parsed, transport)
+    finally:
+        transport.close()
+
+
 def _insecure_hosts(parsed: Reference, tls_verify: bool | None) -> frozenset[str]:
     """Hosts that may do without TLS or a good certificate: configured ones, and with false the one asked."""
     if tls_verify is True:

@@ -8,6 +8,7 @@ NOUNS = frozenset(['container', 'generate', 'image', 'quadlet', 'system', 'volum
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__names': '__names',
  'attach': 'attach',
+ 'auto-update': 'auto_update',
  'cleanup': 'cleanup',
  'commit': 'commit',
  'container attach': 'attach',
