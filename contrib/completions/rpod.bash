@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill load logs pause port ps pull quadlet rename restart rm rmi run save start stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -15,7 +15,7 @@ _rpod_spec() {
             verbs='systemd'
             ;;
         'image')
-            verbs='diff exists history import inspect list ls prune pull remove rm tag tree untag'
+            verbs='diff exists history import inspect list load ls prune pull remove rm save tag tree untag'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -156,6 +156,11 @@ _rpod_spec() {
             valued='--cidfile -f --filter -s --signal'
             kind='running'
             ;;
+        'load' | 'image load')
+            options='-i --input -q --quiet'
+            valued='-i --input'
+            kind=''
+            ;;
         'logs' | 'container logs')
             options='--color -f --follow -l --latest -n --names --since --tail -t --timestamps --until'
             valued='--since --tail --until'
@@ -234,6 +239,11 @@ _rpod_spec() {
         'run' | 'container run')
             options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --http-proxy --init -i --interactive --stop-signal --stop-timeout --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --privileged --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull -q --quiet --restart --rm -d --detach --detach-keys --preserve-fds --sig-proxy'
             valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart --detach-keys --preserve-fds'
+            kind='images'
+            ;;
+        'save' | 'image save')
+            options='--compress --format -m --multi-image-archive -o --output -q --quiet --uncompressed'
+            valued='--format -o --output'
             kind='images'
             ;;
         'start' | 'container start')

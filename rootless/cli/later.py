@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """stats mount unmount umount init healthcheck events purge chown
-        push save load search login logout manifest build builder secret
+        push search login logout build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
     "container": """stats mount unmount umount init""",
-    "image": """save load search mount unmount umount copy push build
-        sign verify trust scp""",
+    "image": """search push build
+        verify""",
     "generate": "kube spec",
     "system": "reset check migrate service connection",
 }
