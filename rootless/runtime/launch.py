@@ -130,8 +130,7 @@ class _Launcher:
         newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
-        own = plan.maps is not None and not plan.shifted
-        writing = userns.MapWriting(self.init_pid, plan.maps) if own else None
+        writing = None if plan.maps is None or plan.shifted else userns.MapWriting(self.init_pid, plan.maps)
         listener = unix.listen(plan.attach_path, _BACKLOG)
         if writing is not None:
             writing.finish()
