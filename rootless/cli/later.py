@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """stats mount unmount umount init healthcheck events purge chown
-        push search login logout build builder secret
-        artifact farm completion config check network pod kube compose cri
+        push save load search manifest volume build builder secret
+        artifact farm auto-update completion config check network pod kube compose cri
         dashboard""",
     "container": """stats mount unmount umount init""",
-    "image": """search push build
-        verify""",
+    "image": """save load search mount unmount umount copy push build
+        sign verify trust scp""",
     "generate": "kube spec",
     "system": "reset check migrate service connection",
 }
@@ -85,14 +85,13 @@ OPTIONS: dict[str, str] = {
     "cleanup": "exec",
     "inspect": "",
     "logs": "details",
-    "pull": "all-tags arch authfile cert-dir creds decryption-key disable-content-trust os retry retry-delay variant",
+    "pull": "decryption-key",
     "images": "history tree",
     "rmi": "no-prune",
     "info": "debug",
     "unshare": "rootless-netns",
     "system prune": "build external",
     "generate systemd": "pod-prefix template",
-    "auto-update": "authfile",
     "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
     "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
     "transient-store url volumepath context host debug tls",

@@ -35,7 +35,29 @@ DetachKeys = Annotated[
     option("--detach-keys", metavar="KEYS", text="Keys that leave the container running (ctrl-p,ctrl-q)."),
 ]
 SigProxy = Annotated[bool, option("--sig-proxy", text="Send signals on to the program (true).")]
+Authfile = Annotated[str, option("--authfile", metavar="FILE", text="The file of credentials, instead of all others.")]
+CertDir = Annotated[str, option("--cert-dir", metavar="DIR", text="Certificates: *.crt to trust, *.cert and *.key.")]
+Creds = Annotated[str, option("--creds", metavar="USER:PASSWORD", text="Credentials for this registry.")]
+TlsVerify = Annotated[bool | None, option("--tls-verify", text="Ask for HTTPS and a good certificate (true).")]
+Retry = Annotated[int, option("--retry", metavar="N", text="Further attempts after a failure that may pass (3).")]
+RetryDelay = Annotated[str, option("--retry-delay", metavar="TIME", text="The pause before the first of them: 5s.")]
 Platform = Annotated[str, option("--platform", metavar="OS/ARCH", text="The image for another platform.")]
+
+
+class RegistryAccess:
+    """How a registry is spoken to."""
+
+    authfile: Authfile = ""
+    cert_dir: CertDir = ""
+    creds: Creds = ""
+    tls_verify: TlsVerify = None
+
+
+class Patience:
+    """What is done about failures that pass."""
+
+    retry: Retry = 3
+    retry_delay: RetryDelay = ""
 
 
 class Identity:
@@ -95,7 +117,7 @@ class Isolation:
     sysctl: Annotated[list[str], option("--sysctl", metavar="KEY=VALUE", text="A kernel setting of a namespace.")] = []
     uidmap: Annotated[list[str], option("--uidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the uid map.")] = []
     userns: Annotated[
-        str, option("--userns", metavar="MODE", text="User ids: host, keep-id[:uid=N,gid=N], auto, nomap …")
+        str, option("--userns", metavar="MODE", text="User ids: host, keep-id[:uid=N,gid=N], container:NAME.")
     ] = ""
     uts: Annotated[str, option("--uts", metavar="MODE", text="UTS namespace: private, host, container:NAME …")] = ""
 

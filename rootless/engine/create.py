@@ -9,6 +9,7 @@ import time
 from rootless import config, log
 from rootless.engine import images, mounts, specs, values
 from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
+from rootless.image.access import PullOptions
 from rootless.kernel import fastjson, files, userns
 from rootless.network import driver as networks
 from rootless.network import names
@@ -45,17 +46,8 @@ def prepare(options: ContainerOptions) -> NewContainer:
     Nothing is left of it when an error is raised.
     """
     _check(options)
-    image = images.ensure_image(options.image, options.pull, options.platform, quiet=options.quiet)
+    image = images.ensure_image(options.image, _pull_options(options))
     store = Containers()
-    if (options.userns or config.load().containers.userns).partition(":")[0] == "auto":
-        from rootless.engine import autoids
-
-        with autoids.lock(store):
-            return _make(options, image, store)
-    return _make(options, image, store)
-
-
-def _make(options: ContainerOptions, image: Image, store: Containers) -> NewContainer:
     record = _record(options, image, store)
     wanted = _mounts(options, image, store)
     record.entrypoint, command = _command(options, image)
@@ -82,6 +74,10 @@ def _make(options: ContainerOptions, image: Image, store: Containers) -> NewCont
             raise RpodError(f"the container cannot be made: {os_reason(error)}", "rpod system df") from error
         raise
     return new
+
+
+def _pull_options(options: ContainerOptions) -> PullOptions:
+    return PullOptions(policy=options.pull, platform=options.platform, quiet=options.quiet)
 
 
 def _check(options: ContainerOptions) -> None:
@@ -195,7 +191,7 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
         record.userns = f"ns:{arguments['target']}"
     else:
         ranges = userns.read_ranges()
-        maps = _map(options, record, store, ranges)
+        maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
         if maps is not None:
             record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
             record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
@@ -209,17 +205,6 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
     else:
         files.make_private(store.data_dir)
         record.driver = drivers.choose(wanted, store.data_dir)
-
-
-def _map(
-    options: ContainerOptions, record: ContainerRecord, store: Containers, ranges: userns.Ranges
-) -> userns.IdMap | None:
-    maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
-    if maps is None and record.userns.partition(":")[0] == "auto":
-        from rootless.engine import autoids
-
-        return autoids.choose(record, store, ranges)
-    return maps
 
 
 def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
@@ -320,8 +305,9 @@ def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[
 
 def _use_image(wanted: mounts.Wanted, options: ContainerOptions) -> None:
     """Have the image of a --mount type=image ready."""
-    policy = "never" if options.pull == "never" else "missing"
-    image = images.ensure_image(wanted.name, policy, options.platform, quiet=options.quiet)
+    fetched = _pull_options(options)
+    fetched.policy = "never" if options.pull == "never" else "missing"
+    image = images.ensure_image(wanted.name, fetched)
     wanted.name, wanted.image_id, wanted.layers = image.name_for(wanted.name), image.id, image.layers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless import config, log, paths
 from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
 from rootless.image import reference
+from rootless.image.access import PullOptions
 from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
@@ -65,17 +66,12 @@ def resolve(name: str) -> Image:
     return image
 
 
-def ensure_image(
-    name: str,
-    policy: str = "missing",
-    platform: str = "",
-    *,
-    quiet: bool = False,
-    tls_verify: bool | None = None,
-) -> Image:
-    """The image for ``create`` and ``run``: stored already, built in, or pulled as ``policy`` says."""
+def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
+    """The image for ``create`` and ``run``: stored, built in, or pulled as ``wanted`` says (missing)."""
     from rootless.engine import builtin
 
+    wanted = wanted or PullOptions(policy="missing")
+    policy, platform = wanted.policy, wanted.platform
     if policy not in POLICIES:
         raise UsageError(f"--pull {policy}: unknown policy", f"one of {', '.join(POLICIES)}")
     if builtin.is_name(name) and (image := builtin.ensure(name)) and not (platform and not _is_for(image, platform)):
@@ -90,7 +86,7 @@ def ensure_image(
         raise NotFoundError(f"{name}: no such image; only by its name can one be pulled", "rpod images --digests")
     from rootless.engine.pull import pull
 
-    return pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
+    return pull(name, wanted)
 
 
 def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: ARG001

@@ -10,6 +10,7 @@ from rootless.state import dependents
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
+from rootless.storage.volumes import VolumeStore
 
 _FILTERS = ("label", "label!", "until")
 
@@ -41,9 +42,7 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     report.images = _images(all, filters)
     report.layers = ImageStore(paths.data()).remove_unused_layers()
     if volumes:
-        from rootless.engine import volumes as volume_verbs
-
-        report.volumes = volume_verbs.prune(filters)
+        _volumes(filters, report)
     report.reclaimed_bytes = max(0, before - usage.tree_size(paths.data()))
     return report
 
@@ -89,3 +88,14 @@ def _images(all_: bool, filters: list[str]) -> list[str]:
             store.remove(image)
     store.sweep()
     return removed
+
+
+def _volumes(filters: list[str], report: PruneReport) -> None:
+    used = {str(mount["name"]) for container in Containers().all() for mount in container.record.mounts}
+    store = VolumeStore(paths.data())
+    for volume in store.all():
+        if volume.name not in used and all(
+            rules.has_label(volume.labels, text.partition("=")[2]) for text in filters if text.startswith("label=")
+        ):
+            store.remove(volume.name)
+            report.volumes.append(volume.name)

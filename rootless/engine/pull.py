@@ -18,9 +18,10 @@ import time
 from typing import TYPE_CHECKING
 
 from rootless import config, log, paths
-from rootless.errors import ConfigError, ImageError, NotFoundError, RegistryError
+from rootless.errors import ConfigError, ImageError, NotFoundError, RegistryError, UsageError
 from rootless.image import manifest, reference
 from rootless.image import progress as progress_module
+from rootless.image.access import PullOptions
 from rootless.image.manifest import Index
 from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
 from rootless.image.registry import AbsentError, Registry
@@ -32,6 +33,7 @@ from rootless.storage.layers import LayerStore, Unpacker
 from rootless.storage.staging import Staging
 
 if TYPE_CHECKING:
+    from rootless.image.access import Access
     from rootless.image.manifest import Descriptor, Manifest, Platform
     from rootless.image.reference import Reference
 
@@ -41,37 +43,29 @@ _JOIN_S = 5.0
 _ADD_ATTEMPTS = 3
 
 
-def pull(
-    name: str,
-    *,
-    policy: str = "always",
-    platform: str = "",
-    tls_verify: bool | None = None,
-    quiet: bool = False,
-    progress: Progress | None = None,
-) -> Image:
-    """Pull the image ``name`` and return it.
+def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None = None) -> Image:
+    """Pull the image ``name`` as ``wanted`` says and return it.
 
-    ``policy``: always, missing (only if there is none), newer (only if the registry has
-    another one; a registry that fails is no error when there is one), never. ``platform``
-    is OS/ARCH[/VARIANT], "" for this machine's. ``tls_verify`` None is what containers.toml
-    says. Raises ImageError, RegistryError, StorageError, NotFoundError.
+    Raises ImageError, RegistryError, StorageError, NotFoundError.
     """
     from rootless.engine import images
 
-    wanted = manifest.parse_platform(platform)
-    local = images.find(name, platform) if policy != "always" else None
+    wanted = wanted or PullOptions()
+    platform = manifest.parse_platform(wanted.platform)
+    policy = wanted.policy
+    local = images.find(name, wanted.platform) if policy != "always" else None
     if local is not None and policy in ("missing", "never"):
         return local
     if policy == "never":
         raise NotFoundError(f"{name}: no such image here, and the policy is never", f"rpod pull {name}")
     parsed = reference.parse(name)
-    shown = progress or progress_module.choose(quiet=quiet)
-    transport = Transport(_insecure_hosts(parsed, tls_verify))
+    shown = progress or progress_module.choose(quiet=wanted.quiet)
+    access = wanted.access
+    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
     try:
-        if local is not None and (policy != "newer" or _is_current(local, parsed, transport)):
+        if local is not None and (policy != "newer" or _is_current(local, parsed, transport, access)):
             return local
-        return _pull_first(parsed, platform, wanted, transport, shown)
+        return _pull_first(parsed, wanted, platform, transport, shown)
     except RegistryError as error:
         if local is None:
             raise
@@ -82,14 +76,25 @@ def pull(
         transport.close()
 
 
-def is_current(name: str, image: Image, *, tls_verify: bool | None = None) -> bool:
-    """Whether the registry has ``image`` under ``name``. Raises ImageError, RegistryError."""
+def pull_all_tags(name: str, wanted: PullOptions) -> list[Image]:
+    """Pull every tag of the repository ``name``. Raises as ``pull``, at the first tag that fails."""
     parsed = reference.parse(name)
-    transport = Transport(_insecure_hosts(parsed, tls_verify))
+    if parsed.tag or parsed.digest:
+        raise UsageError(f"{name}: with --all-tags a repository is named, without tag and digest")
+    access = wanted.access
+    failures: list[AbsentError] = []
+    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
     try:
-        return _is_current(image, parsed, transport)
+        for candidate in _remote_candidates(parsed):
+            try:
+                tags = Registry(candidate.domain, transport, access=access).tags(candidate.path)
+            except AbsentError as error:
+                failures.append(error)
+                continue
+            return [pull(f"{candidate.name}:{tag}", wanted) for tag in tags]
     finally:
         transport.close()
+    raise _not_found(parsed, failures)
 
 
 def _insecure_hosts(parsed: Reference, tls_verify: bool | None) -> frozenset[str]:
@@ -110,16 +115,18 @@ def _remote_candidates(parsed: Reference) -> list[Reference]:
     return found if parsed.domain else [item for item in found if item.domain != reference.LOCAL_DOMAIN]
 
 
-def _is_current(local: Image, parsed: Reference, transport: Transport) -> bool:
+def _is_current(local: Image, parsed: Reference, transport: Transport, access: Access) -> bool:
     """Whether the registry from which ``local`` came still has it under this name."""
     known = {entry.partition("@")[2] for entry in local.repo_digests}
     for candidate in _remote_candidates(parsed):
         if any(entry.startswith(f"{candidate.name}@") for entry in local.repo_digests):
-            return Registry(candidate.domain, transport).current_digest(candidate) in known
+            return Registry(candidate.domain, transport, access=access).current_digest(candidate) in known
     return False
 
 
-def _pull_first(parsed: Reference, platform: str, wanted: Platform, transport: Transport, progress: Progress) -> Image:
+def _pull_first(
+    parsed: Reference, wanted: PullOptions, platform: Platform, transport: Transport, progress: Progress
+) -> Image:
     """Pull from the first candidate's registry that has the image.
 
     Only one that does not have it sends the search on: a registry that fails or cannot be
@@ -128,21 +135,26 @@ def _pull_first(parsed: Reference, platform: str, wanted: Platform, transport: T
     failures: list[AbsentError] = []
     for candidate in _remote_candidates(parsed):
         progress.message(f"Trying to pull {candidate.stored}...")
-        job = _Pull(candidate, transport, progress)
+        job = _Pull(candidate, transport, progress, wanted.access)
         try:
-            found, digests = job.manifest(wanted)
+            found, digests = job.manifest(platform)
         except AbsentError as error:
             failures.append(error)
         else:
-            return job.run(found, digests, wanted, strict=bool(platform))
+            return job.run(found, digests, platform, strict=bool(wanted.platform))
+    raise _not_found(parsed, failures)
+
+
+def _not_found(parsed: Reference, failures: list[AbsentError]) -> RegistryError:
+    """What is said when no registry has it."""
     if not failures:
-        raise RegistryError(
+        return RegistryError(
             f"{parsed}: no registry is named for short names",
             f'type the full name, such as docker.io/{parsed}, or set registries.search = ["docker.io"]',
         )
     if len(failures) == 1:
-        raise failures[0]
-    raise RegistryError(f"{parsed}: " + "; ".join(error.message for error in failures), failures[-1].hint)
+        return failures[0]
+    return RegistryError(f"{parsed}: " + "; ".join(error.message for error in failures), failures[-1].hint)
 
 
 class _Layer:
@@ -160,11 +172,11 @@ class _Layer:
 class _Pull:
     """One pull of one full reference."""
 
-    def __init__(self, wanted: Reference, transport: Transport, progress: Progress) -> None:
+    def __init__(self, wanted: Reference, transport: Transport, progress: Progress, access: Access) -> None:
         self._reference = wanted
         self._transport = transport
         self._progress = progress
-        self._registry = Registry(wanted.domain, transport)
+        self._registry = Registry(wanted.domain, transport, access=access)
         self._layers = LayerStore(paths.data())
         self._images = ImageStore(paths.data())
 

@@ -25,10 +25,11 @@ from urllib3.exceptions import (
 
 from rootless import __version__
 from rootless.errors import ConfigError, RegistryError, UnsupportedError
+from rootless.image import certificates
 from rootless.log import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # The user decided about that host and was told what it means.
 urllib3.disable_warnings(InsecureRequestWarning)
@@ -82,6 +83,11 @@ class Origin:
         if parts.username is not None or parts.password is not None:
             raise RegistryError("an address with a user name in it is refused")
         return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it is spoken to in https."""
+        return self.scheme == "https"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Origin) and str(self) == str(other)
@@ -162,20 +168,30 @@ class Response:
 
 
 class Transport:
-    """Connections, shared by threads. ``insecure`` hosts (HOST or HOST:PORT) may use http and bad certificates."""
+    """Connections, shared by threads. ``insecure`` hosts (HOST or HOST:PORT) may use http and bad certificates.
 
-    def __init__(self, insecure: frozenset[str] = frozenset(), *, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    ``cert_dir`` takes the place of the directories of certificates that are found by the host's name.
+    """
+
+    def __init__(
+        self, insecure: frozenset[str] = frozenset(), *, cert_dir: str = "", read_timeout_s: float = READ_TIMEOUT_S
+    ) -> None:
         self.insecure = insecure
+        self._cert_dir = cert_dir
         self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
-        self._pools: dict[tuple[bool, str], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[bool, str, str], urllib3.PoolManager] = {}
         self._open: set[Response] = set()
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
     ) -> Response:
-        """Send one request. Raises a RegistryError that names host and reason."""
+        """Send one request. Raises a RegistryError that names host and reason, and what reading ``body`` raises."""
         self.check()
         origin = Origin.of(url)
         if origin.scheme == "http" and not origin.is_any_of(self.insecure):
@@ -208,9 +224,10 @@ class Transport:
         verify = not origin.is_any_of(self.insecure)
         proxy = _proxy_for(origin)
         with self._lock:
-            key = (verify, proxy)
+            folder = certificates.folder_for(origin.host, origin.port, self._cert_dir) if origin.is_tls else ""
+            key = (verify, proxy, folder)
             if key not in self._pools:
-                self._pools[key] = _new_pool(_tls_context(verify), proxy)
+                self._pools[key] = _new_pool(certificates.context(folder, verify=verify), proxy)
             return self._pools[key]
 
     def treat_alike(self, registry: Origin, service: Origin) -> None:
@@ -245,15 +262,6 @@ class Transport:
         """Close idle connections."""
         for pool in self._pools.values():
             pool.clear()
-
-
-def _tls_context(verify: bool) -> ssl.SSLContext:
-    """Certificates of the system's store; SSL_CERT_FILE and SSL_CERT_DIR name others, as OpenSSL has it."""
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _new_pool(context: ssl.SSLContext, proxy: str) -> urllib3.PoolManager:
@@ -300,7 +308,7 @@ def _explain(error: BaseException, origin: Origin) -> RegistryError:
     if isinstance(tls, ssl.SSLCertVerificationError):
         return RegistryError(
             f"{where}: the certificate is not trusted: {tls.verify_message}",
-            "install the registry's CA in the system's store, or use --tls-verify=false if you know the host",
+            "put the registry's CA in the system's store or in certs.d; if you know the host: --tls-verify=false",
         )
     if isinstance(tls, ssl.SSLError) and tls.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return NotTLSError(

@@ -14,6 +14,7 @@ from support.secure_registry import Certificate, write_auth
 
 from rootless.errors import ImageError, RegistryError, UnsupportedError
 from rootless.image import reference
+from rootless.image.access import DEFAULT_RETRIES
 from rootless.image.manifest import Descriptor, Manifest
 from rootless.image.registry import Registry
 from rootless.image.transport import CancelledError, Transport
@@ -245,7 +246,7 @@ def test_lasting_failures_end(rogue: RogueRegistry) -> None:
     rogue.routes["/v2/a/manifests/latest"] = (503, {}, b"")
     with pytest.raises(RegistryError, match="answers 503"):
         manifest_of(rogue)
-    assert rogue.paths().count("/v2/a/manifests/latest") == Registry.attempts
+    assert rogue.paths().count("/v2/a/manifests/latest") == 1 + DEFAULT_RETRIES
 
 
 def test_a_wait_of_hours_is_told_not_waited(rogue: RogueRegistry) -> None:

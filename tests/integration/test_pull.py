@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import busybox
@@ -22,6 +22,7 @@ from rootless.engine import builtin, images
 from rootless.engine.pull import pull
 from rootless.errors import ConflictError, ImageError, NotFoundError, RegistryError, RpodError, UsageError
 from rootless.image import progress
+from rootless.image.access import Access, PullOptions
 from rootless.kernel import userns
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore
@@ -84,6 +85,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     userns.remove_tree_inside(str(tmp_path / "data"))
 
 
+def options(*, tls_verify: bool | None = None, **changes: Any) -> PullOptions:
+    """What a command line would say."""
+    return PullOptions(**changes, access=Access(tls_verify=tls_verify))
+
+
 def data(home: Path) -> Path:
     return home / "data" / "rpod"
 
@@ -132,7 +138,7 @@ class Recorder(progress.Progress):
 def test_pull_and_everything_after(registry: PlainRegistry, home: Path) -> None:
     name = f"{registry.address}/team/many:1"
     told = Recorder()
-    image = pull(name, tls_verify=False, progress=told)
+    image = pull(name, options(tls_verify=False), told)
     assert told.messages[0] == f"Trying to pull {name}..."
     assert told.messages[-1] == "Writing manifest to image destination"
     assert told.last() == {progress.DONE}
@@ -148,7 +154,7 @@ def test_pull_and_everything_after(registry: PlainRegistry, home: Path) -> None:
     assert list((data(home) / "staging").glob("*")) == []
 
     again = Recorder()
-    assert pull(name, tls_verify=False, progress=again).id == image.id
+    assert pull(name, options(tls_verify=False), again).id == image.id
     assert again.last() == {progress.EXISTS}
 
     images.tag("many:1", ["mine", "localhost/other:2"])
@@ -170,9 +176,9 @@ def test_pull_and_everything_after(registry: PlainRegistry, home: Path) -> None:
 
 
 def test_shared_layers_are_fetched_once(registry: PlainRegistry, home: Path) -> None:
-    one = pull(f"{registry.address}/one", tls_verify=False, progress=Recorder())
+    one = pull(f"{registry.address}/one", options(tls_verify=False), Recorder())
     told = Recorder()
-    many = pull(f"{registry.address}/team/many:1", tls_verify=False, progress=told)
+    many = pull(f"{registry.address}/team/many:1", options(tls_verify=False), told)
     assert many.layers[0] == one.layers[0]
     assert [state for _, state in told.states].count(progress.EXISTS) == 1
     images.remove_images([many.id])
@@ -182,7 +188,7 @@ def test_shared_layers_are_fetched_once(registry: PlainRegistry, home: Path) -> 
 
 def test_inspect_as_podman_lays_it_out(registry: PlainRegistry, home: Path) -> None:
     name = f"{registry.address}/team/many:1"
-    image = pull(name, tls_verify=False, progress=Recorder())
+    image = pull(name, options(tls_verify=False), Recorder())
     found = images.inspect_image("many:1")
     assert found["Id"] == image.hex
     assert found["RepoTags"] == [name]
@@ -221,8 +227,8 @@ def test_inspect_as_podman_lays_it_out(registry: PlainRegistry, home: Path) -> N
     ],
 )
 def test_filters(registry: PlainRegistry, filters: list[str], count: int) -> None:
-    pull(f"{registry.address}/one", tls_verify=False, progress=Recorder())
-    pull(f"{registry.address}/team/many:1", tls_verify=False, progress=Recorder())
+    pull(f"{registry.address}/one", options(tls_verify=False), Recorder())
+    pull(f"{registry.address}/team/many:1", options(tls_verify=False), Recorder())
     images.tag("one", ["mine"])
     assert len(images.list_images(filters)) == count
 
@@ -234,7 +240,7 @@ def test_filters_that_make_no_sense(text: str) -> None:
 
 
 def test_an_image_in_use_stays(registry: PlainRegistry, home: Path) -> None:
-    image = pull(f"{registry.address}/one", tls_verify=False, progress=Recorder())
+    image = pull(f"{registry.address}/one", options(tls_verify=False), Recorder())
     folder = data(home) / "containers" / ("c" * 64)
     folder.mkdir(parents=True)
     record = {"id": "c" * 64, "name": "web", "image_id": image.id, "layers": image.layers}
@@ -253,29 +259,29 @@ def test_policies(registry: PlainRegistry, layouts: Path) -> None:
     name = f"{registry.address}/moving:1"
     registry.push(f"oci:{layouts}:one", "moving:1")
     with pytest.raises(NotFoundError, match="--pull=never"):
-        images.ensure_image(name, "never")
-    first = images.ensure_image(name, "missing", quiet=True, tls_verify=False)
+        images.ensure_image(name, options(policy="never"))
+    first = images.ensure_image(name, options(policy="missing", quiet=True, tls_verify=False))
     registry.push(f"oci:{layouts}:many", "moving:1")
-    assert images.ensure_image(name, "missing").id == first.id
-    assert images.ensure_image(name, "never").id == first.id
-    second = images.ensure_image(name, "newer", quiet=True, tls_verify=False)
+    assert images.ensure_image(name, options(policy="missing")).id == first.id
+    assert images.ensure_image(name, options(policy="never")).id == first.id
+    second = images.ensure_image(name, options(policy="newer", quiet=True, tls_verify=False))
     assert second.id != first.id
     assert images.find(first.id) is not None
     told = Recorder()
-    assert pull(name, policy="newer", tls_verify=False, progress=told).id == second.id
+    assert pull(name, options(policy="newer", tls_verify=False), told).id == second.id
     assert told.messages == []
     with pytest.raises(UsageError, match="unknown policy"):
-        images.ensure_image(name, "sometimes")
+        images.ensure_image(name, options(policy="sometimes"))
 
 
 def test_newer_is_content_with_what_is_there_when_the_registry_is_down(layouts: Path, tmp_path: Path) -> None:
     with PlainRegistry(tmp_path / "short") as server:
         server.push(f"oci:{layouts}:one", "one:latest")
         name = f"{server.address}/one"
-        first = pull(name, tls_verify=False, progress=Recorder())
-    assert images.ensure_image(name, "newer", tls_verify=False).id == first.id
+        first = pull(name, options(tls_verify=False), Recorder())
+    assert images.ensure_image(name, options(policy="newer", tls_verify=False)).id == first.id
     with pytest.raises(RegistryError, match="cannot be reached"):
-        images.ensure_image(name, "always", quiet=True, tls_verify=False)
+        images.ensure_image(name, options(policy="always", quiet=True, tls_verify=False))
 
 
 def put(url: str, body: bytes, media_type: str) -> None:
@@ -296,22 +302,22 @@ def test_an_index_of_platforms(registry: PlainRegistry, layouts: Path) -> None:
     put(f"http://{registry.address}/v2/multi/manifests/latest", raw, INDEX)
     name = f"{registry.address}/multi"
 
-    image = pull(name, tls_verify=False, progress=Recorder())
+    image = pull(name, options(tls_verify=False), Recorder())
     assert image.digest == entries[0]["digest"]
     assert image.repo_digests == [f"{name}@{digest_of(raw)}", f"{name}@{image.digest}"]
     told = Recorder()
-    assert pull(name, policy="newer", tls_verify=False, progress=told).id == image.id
+    assert pull(name, options(policy="newer", tls_verify=False), told).id == image.id
     assert told.messages == []
-    assert images.ensure_image(name, "missing", f"linux/{ARCHITECTURE}").id == image.id
+    assert images.ensure_image(name, options(policy="missing", platform=f"linux/{ARCHITECTURE}")).id == image.id
     with pytest.raises(ImageError, match=f"no image for linux/riscv64; it has: linux/{ARCHITECTURE}, linux/s390x"):
-        pull(name, platform="linux/riscv64", tls_verify=False, progress=Recorder())
+        pull(name, options(platform="linux/riscv64", tls_verify=False), Recorder())
     with pytest.raises(NotFoundError):
-        images.ensure_image(name, "never", "linux/s390x")
-    by_digest = pull(f"{name}@{entries[1]['digest']}", tls_verify=False, progress=Recorder())
+        images.ensure_image(name, options(policy="never", platform="linux/s390x"))
+    by_digest = pull(f"{name}@{entries[1]['digest']}", options(tls_verify=False), Recorder())
     assert by_digest.digest == entries[1]["digest"]
     assert images.resolve(f"{name}@{by_digest.digest}").id == by_digest.id
     with pytest.raises(ImageError, match="not for linux/s390x"):
-        pull(f"{registry.address}/one", platform="linux/s390x", tls_verify=False, progress=Recorder())
+        pull(f"{registry.address}/one", options(platform="linux/s390x", tls_verify=False), Recorder())
 
 
 def test_zstd_and_docker_manifests(registry: PlainRegistry, layouts: Path, home: Path, tmp_path: Path) -> None:
@@ -319,10 +325,10 @@ def test_zstd_and_docker_manifests(registry: PlainRegistry, layouts: Path, home:
     server.address = registry.address
     server.push(f"oci:{layouts}:one", "zstd:1", "--dest-compress-format", "zstd", "--dest-compress")
     server.push(f"oci:{layouts}:one", "docker:1", "--format", "v2s2")
-    zstd = pull(f"{registry.address}/zstd:1", tls_verify=False, progress=Recorder())
+    zstd = pull(f"{registry.address}/zstd:1", options(tls_verify=False), Recorder())
     assert b"+zstd" in zstd.manifest()
     assert "bin/busybox" in tree(zstd, home)
-    docker = pull(f"{registry.address}/docker:1", tls_verify=False, progress=Recorder())
+    docker = pull(f"{registry.address}/docker:1", options(tls_verify=False), Recorder())
     assert docker.media_type == "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -347,12 +353,12 @@ def test_tls_and_a_password(tmp_path: Path, layouts: Path, home: Path, monkeypat
         write_auth(path, server.address)
         assert len(pull(name, progress=Recorder()).layers) == 5
         monkeypatch.delenv("SSL_CERT_FILE")
-        pull(name, tls_verify=False, progress=Recorder())
+        pull(name, options(tls_verify=False), Recorder())
         (home / "config" / "rpod").mkdir(parents=True)
         (home / "config" / "rpod" / "containers.toml").write_text(f'[registries]\ninsecure = ["{server.address}"]\n')
         pull(name, progress=Recorder())
         with pytest.raises(RegistryError, match="certificate is not trusted"):
-            pull(name, tls_verify=True, progress=Recorder())
+            pull(name, options(tls_verify=True), Recorder())
 
 
 def test_a_token_service(tmp_path: Path, layouts: Path, home: Path) -> None:
@@ -363,10 +369,10 @@ def test_a_token_service(tmp_path: Path, layouts: Path, home: Path) -> None:
             server.push(f"oci:{layouts}:many", "team/many:1")
             name = f"{server.address}/team/many:1"
             with pytest.raises(RegistryError, match="denies access"):
-                pull(name, tls_verify=False, progress=Recorder())
+                pull(name, options(tls_verify=False), Recorder())
             write_auth(home / "config" / "containers" / "auth.json", f"{server.address}/team")
             tokens.asked.clear()
-            pull(name, tls_verify=False, progress=Recorder())
+            pull(name, options(tls_verify=False), Recorder())
             assert len(tokens.asked) == 1
             assert tokens.asked[0]["scope"] == ["repository:team/many:pull"]
 
@@ -397,7 +403,7 @@ def test_short_names_ask_the_configured_registries(registry: PlainRegistry, home
 def test_names_that_are_not_there(registry: PlainRegistry, home: Path) -> None:
     for name in ("absent:1", "one:absent", f"one@sha256:{'0' * 64}"):
         with pytest.raises(RegistryError, match="no such image"):
-            pull(f"{registry.address}/{name}", tls_verify=False, progress=Recorder())
+            pull(f"{registry.address}/{name}", options(tls_verify=False), Recorder())
     nothing_left(home)
 
 
@@ -411,7 +417,7 @@ def test_other_bytes_than_the_diff_id(home: Path) -> None:
         rogue.blob("a", parts.config)
         rogue.manifest("a", "latest", parts.manifest)
         with pytest.raises(RpodError, match="unpacks to"):
-            pull(f"{rogue.address}/a", tls_verify=False, progress=Recorder())
+            pull(f"{rogue.address}/a", options(tls_verify=False), Recorder())
     nothing_left(home)
 
 
@@ -437,7 +443,7 @@ def test_one_bad_layer_ends_the_pull(home: Path) -> None:
         rogue.routes[f"/v2/a/blobs/{digest_of(good.layer)}"] = stalls
         begin = time.monotonic()
         with pytest.raises(RpodError):
-            pull(f"{rogue.address}/a", tls_verify=False, progress=Recorder())
+            pull(f"{rogue.address}/a", options(tls_verify=False), Recorder())
         assert time.monotonic() - begin < 10
         over.set()
     nothing_left(home)
@@ -450,11 +456,16 @@ def test_as_many_diff_ids_as_layers(home: Path, diff_ids: list[str]) -> None:
         rogue.blob("a", parts.config)
         rogue.manifest("a", "latest", parts.manifest)
         with pytest.raises(ImageError, match="1 layers, its config"):
-            pull(f"{rogue.address}/a", tls_verify=False, progress=Recorder())
+            pull(f"{rogue.address}/a", options(tls_verify=False), Recorder())
     nothing_left(home)
 
 
-PULL = "import sys; from rootless.engine.pull import pull; pull(sys.argv[1], tls_verify=False, quiet=True)"
+PULL = """
+import sys
+from rootless.engine.pull import pull
+from rootless.image.access import Access, PullOptions
+pull(sys.argv[1], PullOptions(quiet=True, access=Access(tls_verify=False)))
+"""
 
 
 def test_eight_pulls_at_once(registry: PlainRegistry, home: Path) -> None:
@@ -509,7 +520,7 @@ def test_a_signal_in_the_middle(home: Path, number: signal.Signals) -> None:
         assert store.all() == []
         time.sleep(0.5)  # its workers have seen the end of their streams by then
         rogue.routes[path] = good
-        pull(name, tls_verify=False, progress=Recorder())
+        pull(name, options(tls_verify=False), Recorder())
         assert len(store.all()) == 1
         assert list((data(home) / "staging").glob("*")) == []
 
@@ -518,7 +529,7 @@ def test_a_signal_in_the_middle(home: Path, number: signal.Signals) -> None:
 
 
 def test_hello_needs_no_registry(home: Path) -> None:
-    image = images.ensure_image("hello", quiet=True)
+    image = images.ensure_image("hello")
     assert image.name_for("hello") == builtin.NAME
     assert image.config.entrypoint == ["/hello", "hello"]
     assert tree(image, home) == {"hello"}
@@ -543,7 +554,7 @@ def test_a_changed_helper_makes_another_hello(home: Path, tmp_path: Path, monkey
 
 
 def test_hello_is_whatever_image_has_that_name(registry: PlainRegistry) -> None:
-    other = pull(f"{registry.address}/one", tls_verify=False, progress=Recorder())
+    other = pull(f"{registry.address}/one", options(tls_verify=False), Recorder())
     images.tag(other.id, ["hello"])
     assert images.ensure_image("hello").id == other.id
     assert images.ensure_image("rpod/hello").id != other.id

@@ -1,4 +1,4 @@
-"""``pull images rmi tag untag image exists image inspect image prune``."""
+"""``images rmi tag untag image exists image inspect image prune``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from rootless.engine.image_report import ImageRow
 
-_POLICIES = ("always", "missing", "newer", "never")
 _TITLES = {
     "Created": "CREATED",
     "CreatedAt": "CREATED AT",
@@ -41,23 +40,6 @@ _SORT: dict[str, tuple[Callable[[ImageRow], Any], bool]] = {
     "size": (lambda row: row.Size, True),
     "tag": (lambda row: row.Tag, False),
 }
-
-
-def pull(*, images: list[str], platform: str, policy: str, quiet: bool, tls_verify: bool | None) -> int:
-    """Fetch images and print their ids; every name is tried."""
-    from rootless.engine import pull as engine
-
-    if policy not in _POLICIES:
-        raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
-    each = Each()
-    for name in images:
-        try:
-            image = engine.pull(name, policy=policy, platform=platform, tls_verify=tls_verify, quiet=quiet)
-        except RpodError as error:
-            each.fail(error, error.code)
-        else:
-            output.emit(image.hex)
-    return each.code
 
 
 def images(  # noqa: PLR0913 - one per option

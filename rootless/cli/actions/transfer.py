@@ -1,29 +1,112 @@
-"""``save load``."""
+"""``login logout pull push search``."""
 
 from __future__ import annotations
 
-from rootless.cli import output as out
+from rootless.cli import output
+from rootless.cli.actions.lifecycle import duration_s
+from rootless.cli.actions.names import Each
+from rootless.errors import RpodError, UsageError
+from rootless.image.access import Access, PullOptions, platform_text
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+_POLICIES = ("always", "missing", "newer", "never")
 
 
-def save(*, images: list[str], **options: Any) -> int:
-    """Write images."""
-    from rootless.engine import save as engine
+def login(  # noqa: PLR0913 - one per option
+    *,
+    registry: list[str],
+    authfile: str,
+    cert_dir: str,
+    get_login: bool,
+    password: str,
+    password_stdin: bool,
+    tls_verify: bool | None,
+    username: str,
+    verbose: bool,
+) -> int:
+    """Log in, or say who is."""
+    from rootless.engine import login as engine
 
-    chosen = engine.SaveOptions()
-    for name, value in options.items():
-        setattr(chosen, name, value)
-    engine.save(images, chosen)
+    host = engine.registry_of(registry)
+    access = Access(authfile=authfile, cert_dir=cert_dir, tls_verify=tls_verify)
+    if get_login:
+        output.emit(engine.who(host, access))
+        return 0
+    if password and password_stdin:
+        raise UsageError("--password and --password-stdin exclude each other", "leave one out")
+    if password_stdin and not username:
+        raise UsageError("--password-stdin needs --username", "rpod login --username NAME --password-stdin")
+    if not username and not password and (user := engine.is_logged_in(host, access)):
+        output.emit(f"Existing credentials are valid. Already logged in to {host} as {user}")
+        return 0
+    if password:
+        from rootless import log
+
+        log.warn("--password can be seen by other users of this machine: rather --password-stdin")
+    secret = engine.read_password() if password_stdin else password
+    kept = engine.login(host, *engine.ask(host, username, secret), access)
+    if verbose:
+        output.emit(f"Used: {kept}")
+    output.emit("Login Succeeded!")
     return 0
 
 
-def load(*, input: str, quiet: bool) -> int:
-    """Store images and print their names."""
-    from rootless.engine import load as engine
+def logout(*, registry: list[str], all: bool, authfile: str) -> int:
+    """Forget credentials."""
+    from rootless.engine import login as engine
 
-    for name in engine.load(input, quiet=quiet):
-        out.emit(f"Loaded image: {name}")
+    if all:
+        if registry:
+            raise UsageError("--all and a registry exclude each other", "leave one out")
+        engine.logout_all(authfile)
+        output.emit("Removed login credentials for all registries")
+        return 0
+    host = engine.registry_of(registry)
+    engine.logout(host, authfile)
+    output.emit(f"Removed login credentials for {host}")
     return 0
+
+
+def pull(  # noqa: PLR0913 - one per option
+    *,
+    images: list[str],
+    all_tags: bool,
+    arch: str,
+    authfile: str,
+    cert_dir: str,
+    creds: str,
+    disable_content_trust: bool,  # noqa: ARG001 - it has no meaning, here as in Podman
+    os: str,
+    platform: str,
+    policy: str,
+    quiet: bool,
+    retry: int,
+    retry_delay: str,
+    tls_verify: bool | None,
+    variant: str,
+) -> int:
+    """Fetch images and print their ids; every name is tried."""
+    from rootless.engine import pull as engine
+
+    if policy not in _POLICIES:
+        raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
+    if retry < 0:
+        raise UsageError(f"--retry {retry}: must be 0 or more")
+    access = Access(
+        authfile=authfile,
+        cert_dir=cert_dir,
+        creds=creds,
+        tls_verify=tls_verify,
+        retries=retry,
+        retry_delay_s=duration_s(retry_delay, "--retry-delay") if retry_delay else 0.0,
+    )
+    wanted = PullOptions(policy=policy, platform=platform_text(platform, os, arch, variant), quiet=quiet, access=access)
+    each = Each()
+    for name in images:
+        try:
+            found = engine.pull_all_tags(name, wanted) if all_tags else [engine.pull(name, wanted)]
+        except RpodError as error:
+            each.fail(error, error.code)
+        else:
+            for ident in dict.fromkeys(image.hex for image in found):
+                output.emit(ident)
+    return each.code

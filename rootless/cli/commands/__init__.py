@@ -14,7 +14,6 @@ from rootless.cli.commands import (
     transfer,
     units,
     update,
-    volume,
 )
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "transfer",
     "units",
     "update",
-    "volume",
 ]

@@ -1,4 +1,4 @@
-"""``pull images rmi tag untag``, and what only ``image`` has: ``exists inspect prune``."""
+"""``images rmi tag untag``, and what only ``image`` has: ``exists inspect prune``."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -6,25 +6,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Filters, Format, NoHeading, NoTruncation, Platform, Quiet, ShortFormat
-
-
-@command(
-    "pull",
-    "image pull",
-    runs="image:pull",
-    examples=["rpod pull debian", "rpod pull docker.io/library/debian:12", "rpod pull --platform linux/arm64 alpine"],
+from rootless.cli.options import (
+    Filters,
+    Format,
+    NoHeading,
+    NoTruncation,
+    Quiet,
+    ShortFormat,
 )
-class Pull:
-    """Fetch images from a registry."""
-
-    images: Annotated[list[str], argument("IMAGE...")]
-    platform: Platform = ""
-    policy: Annotated[str, option("--policy", metavar="POLICY", text="always, missing, newer or never.")] = "always"
-    quiet: Annotated[bool, option("--quiet", "-q", text="Print the image's id only.")] = False
-    tls_verify: Annotated[bool | None, option("--tls-verify", text="Ask for HTTPS and a good certificate (true).")] = (
-        None
-    )
 
 
 @command(

@@ -1,48 +1,69 @@
-"""``save load``: images to and from archives and directories."""
+"""``login logout pull push search``: what speaks with registries."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-
-NoProgress = Annotated[bool, option("--quiet", "-q", text="No progress.")]
+from rootless.cli.options import Authfile, CertDir, Patience, Platform, RegistryAccess, TlsVerify
 
 
 @command(
-    "save",
-    "image save",
-    runs="transfer:save",
+    "pull",
+    "image pull",
+    runs="transfer:pull",
     examples=[
-        "rpod save debian > debian.tar",
-        "rpod save -m -o two.tar debian localhost/web",
-        "rpod save --format oci-archive -o debian.oci debian",
+        "rpod pull debian",
+        "rpod pull docker.io/library/debian:12 quay.io/team/app@sha256:…",
+        "rpod pull --platform linux/arm64 alpine",
+        "rpod pull --all-tags registry.example/team/app",
     ],
 )
-class Save:
-    """Write an image, and more names of it, to an archive or a directory; with -m several images."""
+class Pull(RegistryAccess, Patience):
+    """Fetch images from a registry. What was interrupted goes on where it was."""
 
-    images: Annotated[list[str], argument("IMAGE [NAME]...")]
-    compress: Annotated[bool, option("--compress", text="Compress the layers of a docker-dir with gzip.")] = False
-    format: Annotated[
-        str, option("--format", metavar="FORMAT", text="docker-archive, oci-archive, oci-dir or docker-dir.")
-    ] = "docker-archive"
-    multi_image_archive: Annotated[
-        bool, option("--multi-image-archive", "-m", text="Each name is an image of its own.")
+    images: Annotated[list[str], argument("IMAGE...")]
+    all_tags: Annotated[bool, option("--all-tags", "-a", text="Every tag of the repository.")] = False
+    arch: Annotated[str, option("--arch", metavar="ARCH", text="The image for another architecture.")] = ""
+    disable_content_trust: Annotated[
+        bool, option("--disable-content-trust", text="Means nothing; Docker's scripts give it.")
     ] = False
-    output: Annotated[str, option("--output", "-o", metavar="PATH", text="Write to PATH (standard output).")] = ""
-    quiet: NoProgress = False
-    uncompressed: Annotated[bool, option("--uncompressed", text="Do not compress layers.")] = False
+    os: Annotated[str, option("--os", metavar="OS", text="The image for another system; only linux runs here.")] = ""
+    platform: Platform = ""
+    policy: Annotated[str, option("--policy", metavar="POLICY", text="always, missing, newer or never.")] = "always"
+    quiet: Annotated[bool, option("--quiet", "-q", text="Print the image's id only.")] = False
+    variant: Annotated[str, option("--variant", metavar="VARIANT", text="The image for a variant of the CPU.")] = ""
 
 
 @command(
-    "load",
-    "image load",
-    runs="transfer:load",
-    examples=["rpod load < debian.tar", "rpod load -i debian.oci.zst", "rpod load -i /media/layout"],
+    "login",
+    runs="transfer:login",
+    examples=[
+        "rpod login quay.io",
+        "rpod login --username anna --password-stdin registry.example < password.txt",
+        "rpod login --get-login quay.io",
+    ],
 )
-class Load:
-    """Store the images of an archive or a directory: of Docker or OCI, with any compression."""
+class Login:
+    """Log in to a registry: the password is tried, then kept for this session."""
 
-    input: Annotated[str, option("--input", "-i", metavar="PATH", text="Read PATH (standard input).")] = ""
-    quiet: NoProgress = False
+    registry: Annotated[list[str], argument("[REGISTRY]")] = []
+    authfile: Authfile = ""
+    cert_dir: CertDir = ""
+    get_login: Annotated[bool, option("--get-login", text="Only print who is logged in.")] = False
+    password: Annotated[
+        str, option("--password", "-p", metavar="PASSWORD", text="Others can see it in ps: rather --password-stdin.")
+    ] = ""
+    password_stdin: Annotated[bool, option("--password-stdin", text="Read the password from standard input.")] = False
+    tls_verify: TlsVerify = None
+    username: Annotated[str, option("--username", "-u", metavar="NAME", text="The user's name there.")] = ""
+    verbose: Annotated[bool, option("--verbose", "-v", text="Say where the credentials are kept.")] = False
+
+
+@command("logout", runs="transfer:logout", examples=["rpod logout quay.io", "rpod logout --all"])
+class Logout:
+    """Forget the credentials for a registry."""
+
+    registry: Annotated[list[str], argument("[REGISTRY]")] = []
+    all: Annotated[bool, option("--all", "-a", text="Those for all registries.")] = False
+    authfile: Authfile = ""

@@ -145,15 +145,7 @@ def _userns_cause() -> str:
     for path, forbids, cause in _USERNS_SYSCTLS:
         if kernel_setting(path) == forbids:
             return cause
-    if not _root_is_a_mount():
-        return "userns-chroot"
     return "userns-seccomp" if status_field("Seccomp") == "2" else "userns-unknown"
-
-
-def _root_is_a_mount() -> bool:
-    """False after a chroot into a directory: the kernel refuses user namespaces there (current_chrooted)."""
-    lines = files.read_file("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines()
-    return any(line.split(" ")[4] == "/" for line in lines)
 
 
 def id_maps() -> Verdict:

@@ -1,1 +1,0 @@
-"""Where images come from and go to: archives, directories, registries, the store (``containers-transports(5)``)."""
