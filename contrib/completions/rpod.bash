@@ -74,8 +74,8 @@ _rpod_spec() {
             kind='containers'
             ;;
         'doctor' | 'system doctor')
-            options='--script'
-            valued=''
+            options='--format --script'
+            valued='--format'
             kind=''
             ;;
         'exec' | 'container exec')

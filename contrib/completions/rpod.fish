@@ -236,6 +236,7 @@ complete -c rpod -n '__rpod_in create "container create"' -a '(rpod __names imag
 complete -c rpod -n '__rpod_in diff' -l format -r -d 'json.'
 complete -c rpod -n '__rpod_in diff' -s l -l latest -d 'The container that was created last.'
 complete -c rpod -n '__rpod_in diff' -a '(rpod __names containers 2>/dev/null)'
+complete -c rpod -n '__rpod_in doctor "system doctor"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
 complete -c rpod -n '__rpod_in doctor "system doctor"' -l script -d 'Print an administrator\'s commands as one script.'
 complete -c rpod -n '__rpod_in exec "container exec"' -s d -l detach -d 'Leave it running.'
 complete -c rpod -n '__rpod_in exec "container exec"' -l detach-keys -r -d 'Keys that leave the container running (ctrl-p,ctrl-q).'

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.shell import program
 
 from rootless.engine import doctor
-from rootless.kernel import spawn
+from rootless.engine.doctor import ids
+from rootless.kernel import spawn, userns
 
 ASK = """
 import json, sys
@@ -184,3 +186,37 @@ def test_a_real_newuidmap_is_accepted() -> None:
     finding = examine("id-map-tools")["id-map-tools"]
     assert finding["ok"], finding
     assert os.stat(path).st_mode & stat.S_ISUID or os.getxattr(path, "security.capability")
+
+
+def test_a_kind_of_namespaces_limited_to_none() -> None:
+    finding = examine("namespaces", prefix=in_namespace("echo 0 > /proc/sys/user/max_net_namespaces"))["namespaces"]
+    assert finding["cause"] == "namespaces-limit"
+    assert "user.max_net_namespaces=15000" in str(finding["fix"])
+
+
+def test_ranges_that_were_moved_since_images_were_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "data/rpod/layers" / ("0" * 64) / "fs"
+    tree.mkdir(parents=True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    made = "import os, sys; os.mkdir(sys.argv[1]); os.chown(sys.argv[1], 1, 1)"
+    subprocess.run([*program(), "unshare", sys.executable, "-c", made, str(tree / "etc")], check=True)
+    assert ids.stored_ids().cause == ""
+    elsewhere = [(900_000_000, 65536)]
+    monkeypatch.setattr(userns, "read_ranges", lambda: userns.Ranges(elsewhere, elsewhere))
+    assert ids.stored_ids().cause == "ids-moved"
+    monkeypatch.undo()
+    userns.remove_tree_inside(str(tmp_path / "data"))
+
+
+def test_json_has_every_finding_and_the_status_tells_what_is_missing() -> None:
+    done = subprocess.run([*program(), "doctor", "--format", "json"], capture_output=True, text=True, check=False)
+    findings = {finding["Name"]: finding for finding in json.loads(done.stdout)}
+    assert findings["kernel"]["Ok"]
+    assert done.returncode == int(any(f["Required"] and not f["Ok"] for f in findings.values()))
+    hidden = in_namespace("echo 0 > /proc/sys/user/max_user_namespaces")
+    done = subprocess.run(
+        [*hidden, *program(), "doctor", "--format", "json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    lacking = {finding["Name"]: finding for finding in json.loads(done.stdout)}["user-namespace"]
+    assert (lacking["Ok"], lacking["Cause"]) == (False, "userns-limit")

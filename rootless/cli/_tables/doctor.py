@@ -5,4 +5,8 @@ from __future__ import annotations
 
 # (action, interspersed, ((argument, takes the rest, required), …),
 #  {option: (field, kind)}, {field: default})
-SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('system:doctor', True, (), {'--script': ('script', 'flag')}, {'script': False})
+SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('system:doctor',
+ True,
+ (),
+ {'--format': ('format', 'str'), '--script': ('script', 'flag')},
+ {'format': '', 'script': False})

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless.engine.df import Group
+    from rootless.engine.doctor import Finding
 
+_FINDINGS = output.Layout(
+    {
+        name: name.upper()
+        for name in ("Name", "Title", "Ok", "Required", "Found", "Why", "Fix", "Who", "Cause", "Script")
+    },
+    ("Name", "Ok", "Required", "Found"),
+)
 _DF = output.Layout(
     {
         "Type": "TYPE",
@@ -141,23 +149,32 @@ def _agreed(*, all: bool, volumes: bool) -> bool:
     return output.agreed("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in lines))
 
 
-def doctor(*, script: bool) -> int:
+def doctor(*, format: str, script: bool) -> int:
     """Try every prerequisite; 1 if a required one is missing."""
     from rootless.engine import doctor as engine
 
     if script:
+        if format:
+            raise UsageError("--script and --format exclude each other", "leave one out")
         output.emit(engine.script().rstrip("\n"))
         return 0
-    failed = False
-    for finding in engine.examine():
-        failed |= finding.required and not finding.ok
-        mark = "ok" if finding.ok else "MISSING" if finding.required else "optional"
-        output.emit(f"{mark:<9}{finding.title}: {finding.found}")
-        if not finding.ok:
-            output.emit(f"{'':9}why: {finding.why}")
-            if finding.fix:
-                output.emit(f"{'':9}{'you' if finding.who == 'user' else 'administrator'}: {finding.fix}")
-    return int(failed)
+    findings = engine.examine()
+    if format:
+        rows = [{name.title(): value for name, value in finding.as_dict().items()} for finding in findings]
+        output.listing(rows, _FINDINGS, format, rows)
+    else:
+        for finding in findings:
+            _show(finding)
+    return int(any(finding.required and not finding.ok for finding in findings))
+
+
+def _show(finding: Finding) -> None:
+    mark = "ok" if finding.ok else "MISSING" if finding.required else "optional"
+    output.emit(f"{mark:<9}{finding.title}: {finding.found}")
+    if not finding.ok:
+        output.emit(f"{'':9}why: {finding.why}")
+        if finding.fix:
+            output.emit(f"{'':9}{'you' if finding.who == 'user' else 'administrator'}: {finding.fix}")
 
 
 def cleanup(*, container: str) -> int:

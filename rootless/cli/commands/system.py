@@ -55,10 +55,16 @@ class Prune:
     volumes: Annotated[bool, option("--volumes", text="Also volumes that no container uses.")] = False
 
 
-@command("doctor", "system doctor", runs="system:doctor", examples=["rpod doctor", "rpod doctor --script | sudo sh"])
+@command(
+    "doctor",
+    "system doctor",
+    runs="system:doctor",
+    examples=["rpod doctor", "rpod doctor --format json", "rpod doctor --script | sudo sh"],
+)
 class Doctor:
     """Try everything that rpod needs, and say what mends it. Status 1: something required is missing."""
 
+    format: Format = ""
     script: Annotated[bool, option("--script", text="Print an administrator's commands as one script.")] = False
 
 

@@ -29,6 +29,7 @@ def facts() -> dict[str, str]:
         "range": ids.free_range(),
         "tool": "/usr/bin/newuidmap",
         "path": "/etc/subuid",
+        "kind": "net",
     }
 
 

@@ -96,6 +96,23 @@ CAUSES = {
         ADMIN,
         advice="look for a security module or sandbox that refuses them: dmesg, /sys/kernel/security/lsm",
     ),
+    "namespaces-limit": Cause(
+        "the number of a kind of namespaces is limited to none",
+        ADMIN,
+        "echo user.max_{kind}_namespaces=15000 > /etc/sysctl.d/60-rpod-{kind}.conf && "
+        "sysctl -q -w user.max_{kind}_namespaces=15000",
+    ),
+    "namespaces-kernel": Cause(
+        "the kernel was built without a kind of namespaces",
+        ADMIN,
+        advice="boot a kernel with all of CONFIG_NAMESPACES, as every distribution builds it",
+    ),
+    "ids-moved": Cause(
+        "the subordinate ids are others than when the images were stored",
+        USER,
+        advice="have an administrator give the old range back in /etc/subuid and /etc/subgid, or remove what is "
+        "stored and pull it anew: rpod system prune --all",
+    ),
     "maps-refused": Cause(
         "newuidmap refuses the user's own ranges",
         ADMIN,
@@ -172,6 +189,16 @@ CAUSES = {
         'echo "+cpu +cpuset +io +memory +pids" > PARENT/cgroup.subtree_control',
     ),
     "bus-missing": Cause("the user has no D-Bus session", ADMIN, "{install_dbus} && loginctl enable-linger {user}"),
+    "manager-missing": Cause(
+        "systemd does not run for the user, as after su",
+        ADMIN,
+        "loginctl enable-linger {user}",
+    ),
+    "selinux-confined": Cause(
+        "SELinux confines the user to a role that may not make namespaces",
+        ADMIN,
+        "semanage login -a -s unconfined_u {user} || semanage login -m -s unconfined_u {user}",
+    ),
     "runtime-unset": Cause(
         "XDG_RUNTIME_DIR is not set, as after su and in cron",
         USER,
@@ -237,6 +264,23 @@ CHECKS = (
         ids.user_namespace,
     ),
     Check(
+        "namespaces",
+        "namespaces",
+        "one of every kind that a container has is made in a user namespace",
+        "they are what separates a container from the rest",
+        ("namespaces-limit", "namespaces-kernel"),
+        ids.namespaces,
+        needs=("user-namespace",),
+    ),
+    Check(
+        "selinux",
+        "SELinux",
+        "whether it enforces, and which user it takes this one for",
+        "a confined user may not make namespaces",
+        ("selinux-confined",),
+        host.selinux,
+    ),
+    Check(
         "subordinate-ids",
         "subordinate ids",
         "/etc/subuid and /etc/subgid (or getsubids) give the user 65536 ids that nobody else has",
@@ -260,6 +304,16 @@ CHECKS = (
         ("ranges-missing", "maps-refused"),
         ids.id_maps,
         needs=("user-namespace", "id-map-tools", "subordinate-ids"),
+    ),
+    Check(
+        "stored-ids",
+        "ids of what is stored",
+        "the owners of the images' files are compared with the ranges of today",
+        "with other ranges, files of images belong to nobody that a container knows",
+        ("ids-moved",),
+        ids.stored_ids,
+        required=False,
+        needs=("subordinate-ids",),
     ),
     Check(
         "data-directory",
@@ -336,6 +390,15 @@ CHECKS = (
         host.delegation,
         required=False,
         needs=("cgroup-v2",),
+    ),
+    Check(
+        "user-manager",
+        "systemd for the user",
+        "it is asked for its version",
+        "it keeps containers after the logout, starts them at boot, and gives each its own cgroup",
+        ("manager-missing",),
+        host.user_manager,
+        required=False,
     ),
     Check(
         "session-bus",

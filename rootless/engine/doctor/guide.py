@@ -26,6 +26,7 @@ _EXAMPLE = {
     "range": "100000-165535",
     "tool": "/usr/bin/newuidmap",
     "path": "/etc/subuid",
+    "kind": "net",
 }
 
 

@@ -7,6 +7,7 @@ import socket
 
 import rootless
 from rootless import paths
+from rootless.engine import systemctl
 from rootless.engine.doctor import ids
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError, os_reason
@@ -137,6 +138,31 @@ def runtime_directory() -> Verdict:
     if used == f"{usual}/rpod":
         return Verdict(f"{why}; {usual} serves", "runtime-unset")
     return Verdict(f"{why}; {used} stands in", "runtime-systemd" if systemd_booted() else "runtime-none")
+
+
+def user_manager() -> Verdict:
+    """The user's own systemd, asked for its version."""
+    if not systemd_booted():
+        return Verdict("systemd is not this machine's init: containers are not started at boot")
+    if not systemctl.available():
+        return Verdict("systemd does not run for this user", "manager-missing")
+    version = systemctl.call("show", "--property=Version", "--value")
+    if version.code:
+        return Verdict(f"systemctl --user: {version.text}", "manager-missing")
+    return Verdict(f"systemd {version.text}")
+
+
+def selinux() -> Verdict:
+    """SELinux: whether it confines this user, who then may make no user namespaces."""
+    enforce = ids.kernel_setting("/sys/fs/selinux/enforce")
+    if not enforce:
+        return Verdict("not in use")
+    with open("/proc/self/attr/current", encoding="ascii", errors="replace") as file:
+        label = file.read().strip("\0\n")
+    confined = enforce == "1" and label.partition(":")[0] in ("user_u", "guest_u", "xguest_u", "staff_u")
+    return Verdict(
+        f"{'enforcing' if enforce == '1' else 'permissive'}, {label}", "selinux-confined" if confined else ""
+    )
 
 
 def lingering() -> Verdict:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
+from rootless import paths
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError
 from rootless.kernel import files, spawn, syscalls, userns
 
 WANTED_IDS = 65536
+_NAMESPACES = {
+    "mnt": syscalls.CLONE_NEWNS,
+    "pid": syscalls.CLONE_NEWPID,
+    "net": syscalls.CLONE_NEWNET,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "uts": syscalls.CLONE_NEWUTS,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+_LAYERS_LOOKED_AT = 200
 _FIRST_FREE = 100000
 _USERNS_SYSCTLS = (  # the file, the value that forbids, the cause; the more specific ones first
     ("/proc/sys/user/max_user_namespaces", "0", "userns-limit"),
@@ -146,6 +157,39 @@ def _userns_cause() -> str:
         if kernel_setting(path) == forbids:
             return cause
     return "userns-seccomp" if status_field("Seccomp") == "2" else "userns-unknown"
+
+
+def namespaces() -> Verdict:
+    """One of every kind that a container has, made in a user namespace."""
+    flags = 0
+    for kind, flag in _NAMESPACES.items():
+        flags |= flag
+        try:
+            _, status = os.waitpid(userns.fork_inside(lambda: None, single_map(), flags), 0)
+        except RpodError as error:
+            limit = kernel_setting(f"/proc/sys/user/max_{kind}_namespaces")
+            cause = "namespaces-limit" if limit == "0" else "namespaces-kernel"
+            return Verdict(f"no {kind} namespace: {error.message}", cause, {"kind": kind})
+        if status:
+            return Verdict(f"no {kind} namespace", "namespaces-kernel", {"kind": kind})
+    return Verdict(", ".join(_NAMESPACES))
+
+
+def stored_ids() -> Verdict:
+    """Whether the owners of what is stored are among the user's ids: a range that was moved makes them strangers."""
+    ranges = userns.read_ranges()
+    layers = f"{paths.data()}/layers"
+    try:
+        names = sorted(os.listdir(layers))[:_LAYERS_LOOKED_AT]
+    except OSError:
+        return Verdict("nothing is stored yet")
+    for name in names:
+        with contextlib.suppress(OSError), os.scandir(f"{layers}/{name}/fs") as entries:
+            for entry in entries:
+                uid = entry.stat(follow_symlinks=False).st_uid
+                if uid != os.geteuid() and not any(first <= uid < first + size for first, size in ranges.uids):
+                    return Verdict(f"{entry.path} belongs to id {uid}, which is not yours now", "ids-moved")
+    return Verdict(f"{len(names)} layers belong to this user's ids")
 
 
 def id_maps() -> Verdict:
