@@ -266,7 +266,16 @@ static void record_exit(const struct monitor *monitor, int code)
     unlink(path);
 }
 
-/* Whoever waits has a lock's file open, and finds the code there when the container is removed right behind its end. */
+/*
+ * Whoever waits has a lock's file open, and finds the code there when the container is removed right behind its end;
+ * and where the disk is full it is the only place. So the room for it is taken when the container starts.
+ */
+static void reserve_note(const struct options *options)
+{
+    for (unsigned i = 0; i < options->lock_count; i++)
+        (void)!pwrite(options->locks[i], "    ", 4, 0);
+}
+
 static void note_exit(const struct options *options, int code)
 {
     char digits[24];
@@ -321,20 +330,38 @@ static void end_helpers(struct monitor *monitor, int64_t kill_at_ms)
     await_helpers(monitor, now_ms() + HELPER_GRACE_MS);
 }
 
-/* The cleanup starts like any program: no blocked or ignored signal, no descriptor of ours. */
-static void exec_cleanup(char **argv)
+/*
+ * The cleanup starts like any program: no blocked or ignored signal, no descriptor of ours but the lock, where a
+ * restart policy wants nobody to come in between.
+ */
+static void exec_cleanup(const struct options *options)
 {
     extern char **environ;
+    char **argv = options->cleanup;
+    bool kept = options->keep_lock && options->lock_count > 0;
     sigset_t none;
 
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    /* Linux 5.9, older than overlay in a user namespace; it drops the lock, too. */
-    syscall(SYS_close_range, 3U, ~0U, 0U);
+    if (kept && options->locks[0] != KEPT_LOCK)
+        syscall(SYS_dup3, options->locks[0], KEPT_LOCK, 0);
+    /* Linux 5.9, older than overlay in a user namespace. */
+    syscall(SYS_close_range, kept ? KEPT_LOCK + 1U : KEPT_LOCK, ~0U, 0U);
     execve(argv[0], argv, environ);
     warn("the cleanup cannot be executed; the next command does its work");
+}
+
+/* Between two starts of a container: what `rpod stop` ends like any other monitor. */
+static void wait_for_restart(const struct options *options)
+{
+    int64_t until_ms = now_ms() + (int64_t)options->wait_ms;
+    int64_t rest_ms;
+
+    while ((rest_ms = until_ms - now_ms()) > 0)
+        poll(NULL, 0, rest_ms < INT_MAX ? (int)rest_ms : INT_MAX);
+    exec_cleanup(options);
 }
 
 int main(int argc, char **argv)
@@ -347,6 +374,11 @@ int main(int argc, char **argv)
     (void)argc;
     if (!options_read(&monitor.options, argv))
         return 125;
+    if (monitor.options.wait_ms > 0) {
+        wait_for_restart(&monitor.options);
+        return 1;
+    }
+    reserve_note(&monitor.options);
     pump_open(&monitor.pump, &monitor.options);
     memory_open(&monitor);
     signals_open(&monitor);
@@ -364,6 +396,6 @@ int main(int argc, char **argv)
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)
         return 0;
-    exec_cleanup(monitor.options.cleanup);
+    exec_cleanup(&monitor.options);
     return 1;
 }

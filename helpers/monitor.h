@@ -14,6 +14,7 @@
 #define HELPERS_MAX 16
 #define CLIENTS_MAX 64
 #define LOCKS_MAX 4
+#define KEPT_LOCK 3
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
 
@@ -28,6 +29,8 @@ struct options {
     unsigned lock_count;
     int stdin_fd, stdout_fd, stderr_fd, tty_fd, listen_fd, client_fd;
     bool stdin_once;
+    bool keep_lock; /* the cleanup gets the first lock, as descriptor KEPT_LOCK */
+    uint64_t wait_ms; /* no container: wait that long, then exec the cleanup */
     const char *log_path;
     enum log_format log_format;
     uint64_t log_max_size; /* bytes of one file, 0 = it grows */

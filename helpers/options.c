@@ -30,6 +30,8 @@ static const struct option known[] = {
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
     {"--lock", KIND_LOCK, 0},
+    {"--keep-lock", KIND_FLAG, offsetof(struct options, keep_lock)},
+    {"--wait-ms", KIND_NUMBER, offsetof(struct options, wait_ms)},
     /* Inherited open, and so until exec; the number is of no further use. */
     {"--hold", KIND_HELD, 0},
 };
@@ -90,7 +92,7 @@ static bool store(struct options *options, const struct option *option, const ch
         memcpy(field, &number, sizeof number);
         break;
     case KIND_FLAG:
-        options->stdin_once = number != 0;
+        memcpy(field, &(bool){number != 0}, sizeof(bool));
         break;
     case KIND_HELPER:
         if (options->helper_count == HELPERS_MAX)
@@ -139,6 +141,8 @@ bool options_read(struct options *options, char **argv)
         if (argv[1] == NULL || !store(options, option, argv[1]))
             return complain(*argv, ": its value is missing or makes no sense");
     }
+    if (options->wait_ms > 0)
+        return options->cleanup != NULL || complain("--wait-ms", " needs a command after --");
     if (options->pid <= 1)
         return complain("--pid", " is needed");
     if ((options->log_format == LOG_K8S || options->log_format == LOG_JSON) && options->log_path == NULL)

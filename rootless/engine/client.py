@@ -106,7 +106,8 @@ def run_attached(
     ours, theirs = socket_pair()
     launch(theirs.fileno())
     theirs.close()
-    peer = Monitor(container, ours, take_over=True)
+    # Where a restart policy decides, the monitor goes on: this command ends with the program's first end, as Podman's.
+    peer = Monitor(container, ours, take_over=container.record.restart == "no")
     tty = container.record.tty
     session = Session(peer, stdin=stdin, tty=tty, detach_keys=detach_keys, sig_proxy=sig_proxy and not tty)
     code = session.run()

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rootless.state.container import Container, State
     from rootless.state.containers import Containers
 
-_STATES = frozenset(("created", "initialized", "running", "paused", "stopping", "exited", "stopped", "removing"))
+_STATES = frozenset(
+    ("restarting", "created", "initialized", "running", "paused", "stopping", "exited", "stopped", "removing")
+)
 _LATER = frozenset(("pod", "health", "restart-policy", "ctr-depends"))
 
 

@@ -98,7 +98,7 @@ def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool, 
     asks_state = any(rule.key in ("status", "exited") for rule in wanted)
     found = []
     for container, state in reconcile.living(store):
-        shown = all or last or latest or asks_state or state.running
+        shown = all or last or latest or asks_state or state.running or state.status == "restarting"
         if shown and all_match(wanted, container, state):
             found.append((container, state))
     found.sort(key=lambda pair: pair[0].record.created_ns, reverse=True)

@@ -36,6 +36,12 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
     alive = container.take_alive()
     if alive is None:
         status = container.state().status
+        if status == "restarting":
+            from rootless.engine import stop
+
+            alive = stop.end_waiting(container)
+            status = "exited" if alive else container.state().status
+    if alive is None:
         if status == "paused":
             raise paused(container)
         if status == "running":  # as Podman: starting what runs is no error
@@ -58,11 +64,17 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
 
 
 def launch_container(
-    container: Container, alive: files.Lock, *, client_fd: int = -1, preserve_fds: int = 0, restarts: int = 0
+    container: Container,
+    alive: files.Lock,
+    *,
+    client_fd: int = -1,
+    preserve_fds: int = 0,
+    restarted: RunRecord | None = None,
 ) -> launch.Launched:
     """Start the program of ``container``, whose alive lock is given away to its monitor.
 
-    Where that fails, the container is what it was before: created, or exited with its last exit code.
+    ``restarted`` is the last run where a restart policy starts it again. Where a start fails, the container is what
+    it was before: created, or exited with its last exit code.
     """
     last_run = container.run_record()
     last_exit = container.exit_record() if last_run else None
@@ -76,7 +88,8 @@ def launch_container(
         plan.preserve_fds = preserve_fds
 
         def record(run: RunRecord) -> None:
-            run.restarts = restarts
+            if restarted:
+                run.restarts, run.restart_delay_ms = restarted.restarts + 1, restarted.restart_delay_ms
             if run.pid and last_run:
                 container.forget_exit()
             container.save_run(run)
@@ -101,6 +114,11 @@ def read_spec(container: Container) -> Spec:
         ) from error
 
 
+def cleanup_argv(ident: str) -> list[str]:
+    """The command that tidies up behind container ``ident``."""
+    return [sys.executable, "-P", "-c", _CLEANUP, "cleanup", ident]
+
+
 def _plan(container: Container) -> LaunchPlan:
     record = container.record
     spec = read_spec(container)
@@ -117,13 +135,17 @@ def _plan(container: Container) -> LaunchPlan:
     plan.network = _network(record, settings.network.mtu)
     plan.user, plan.groups = record.user, record.groups
     plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
+    plan.stop_timeout_s = record.stop_timeout_s
     plan.copy_up = _empty_volumes(record)
     _rare_mounts(container, record, plan)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.cgroup_parent = record.cgroup_parent
     plan.cgroup_manager = cgroup_manager(record)
     plan.optional_limits = default_limits(spec)
-    plan.cleanup_argv = [sys.executable, "-P", "-c", _CLEANUP, "cleanup", container.id]
+    plan.cleanup_argv = cleanup_argv(container.id)
+    if record.restart != "no":
+        plan.keep_lock = True
+        plan.cleanup_argv += ["--lock", "3"]
     _write_names(container, record, plan)
     return plan
 

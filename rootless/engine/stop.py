@@ -9,10 +9,14 @@ import time
 
 from rootless import log
 from rootless.engine import client, values
-from rootless.errors import LaunchError, RpodError, StateError, os_reason
+from rootless.errors import LaunchError, RpodError, StateError, StorageError, os_reason
 from rootless.kernel import files, process
 from rootless.runtime import cgroup
 from rootless.state.container import Container, not_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.state.record import RunRecord
 
 _SIGKILL, _SIGCONT = 9, 18
 _SOON_S = 0.5
@@ -29,8 +33,11 @@ def stop(container: Container, timeout_s: int | None) -> None:
     try:
         pidfd = container.init_pidfd()
     except StateError:
-        if container.run_record() is None:
+        run = container.run_record()
+        if run is None:
             _kill_unrecorded(container)
+        elif run.restart_at_ns:
+            _kill_waiting(run)
         wait_end(container)
         return
     try:
@@ -73,15 +80,43 @@ def _kill_unrecorded(container: Container) -> None:
 
 def mark_stopped(container: Container) -> None:
     """Write down that the user wants it stopped, so that no restart policy starts it again."""
+    try:
+        policy = container.record.restart
+    except StorageError:
+        policy = "no"  # a damaged one: what starts again reads it, too, and cannot
+    if policy == "no":
+        _mark_stopped(container, policy)
+        return
+    with container.lock():
+        _mark_stopped(container, policy)
+
+
+def _mark_stopped(container: Container, policy: str) -> None:
     run = container.run_record()
-    if run is not None and not run.stopped_by_user:
-        run.stopped_by_user = True
-        try:
-            container.save_run(run)
-        except OSError as error:
-            # On a full disk, too, a container must be stoppable; only a restart policy would have read this.
-            if container.record.restart != "no":
-                log.warn(f"{container.name} may be restarted: its state cannot be written ({os_reason(error)})")
+    if run is None or run.stopped_by_user:
+        return
+    run.stopped_by_user = True
+    try:
+        container.save_run(run)
+    except OSError as error:
+        # On a full disk, too, a container must be stoppable; only a restart policy would have read this.
+        if policy != "no":
+            log.warn(f"{container.name} may be restarted: its state cannot be written ({os_reason(error)})")
+
+
+def _kill_waiting(run: RunRecord) -> None:
+    """End what waits between two starts: the same process as the monitor before it."""
+    process.kill(run.monitor_pid, run.monitor_ticks)
+
+
+def end_waiting(container: Container) -> files.Lock | None:
+    """End a wait for the next start; the alive lock, or None where it has just been started."""
+    with container.lock():
+        run = container.run_record()
+        if run is not None and run.restart_at_ns and container.is_alive():
+            _kill_waiting(run)
+            return _take_with_patience(container, _END_WAIT_S)
+    return None
 
 
 def wait_end(container: Container) -> None:
@@ -122,12 +157,19 @@ def kill(container: Container, signal: str) -> None:
     number = values.signal_number(signal)
     if not container.is_alive():
         raise not_running(container)
-    pidfd = container.init_pidfd()
+    if number == _SIGKILL:
+        mark_stopped(container)
+    try:
+        pidfd = container.init_pidfd()
+    except StateError:
+        waiting = end_waiting(container)
+        if waiting is None:
+            raise
+        waiting.release()
+        return
     try:
         if not process.send(pidfd, number):
             raise not_running(container)
-        if number == _SIGKILL:
-            mark_stopped(container)
     finally:
         os.close(pidfd)
 

@@ -83,9 +83,10 @@ def _wait_for_end(container: Container, interval_s: float) -> int:
             if note < 0:
                 note = _open_note(container)
             state = container.state()
-            if state.status == "exited":
+            if state.status in ("exited", "restarting"):
                 return state.exit_code
-            _await_lock(container, interval_s)
+            if container.record.restart == "no":
+                _await_lock(container, interval_s)
             if not container.exists():
                 return _noted_code(container, note, ran=state.running)
             if container.state().status != "exited":

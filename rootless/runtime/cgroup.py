@@ -147,6 +147,7 @@ def create(
     wanted_manager: str,
     optional: frozenset[str],
     announce: Callable[[str], None],
+    stop_timeout_s: int = _SCOPE_STOP_S,
 ) -> Cgroup:
     """Make the cgroup of container ``ident`` and set its limits.
 
@@ -161,7 +162,7 @@ def create(
     if chosen == "split":
         base, leaf = _split_own(), f"rpod-{ident}"
     elif chosen == "systemd":
-        base, leaf = _systemd_scope(ident, parent), "container"
+        base, leaf = _systemd_scope(ident, parent, stop_timeout_s), "container"
     else:
         base, leaf = _delegated_parent(resources, optional, parent), f"rpod-{ident}"
     limits = _possible(resources, optional, controllers(base))
@@ -315,7 +316,7 @@ def _or_max(value: int | None) -> str:
     return "max" if value is None or value < 0 else str(value)
 
 
-def _systemd_scope(ident: str, parent: str) -> str:
+def _systemd_scope(ident: str, parent: str, stop_timeout_s: int) -> str:
     """Ask systemd for a scope around this process; returns its directory after moving to its monitor leaf."""
     busctl = spawn.which("busctl")
     if busctl is None:
@@ -329,7 +330,7 @@ def _systemd_scope(ident: str, parent: str) -> str:
         *("PIDs", "au", "1", str(os.getpid())),
         *("Delegate", "b", "true"),
         *("CollectMode", "s", "inactive-or-failed"),
-        *("TimeoutStopUSec", "t", str(_SCOPE_STOP_S * 1_000_000)),
+        *("TimeoutStopUSec", "t", str(max(1, stop_timeout_s) * 1_000_000)),
     ]
     count = 5
     if parent:

@@ -116,6 +116,7 @@ class _Launcher:
             wanted_manager=plan.cgroup_manager,
             optional=plan.optional_limits,
             announce=self._record_cgroup,
+            stop_timeout_s=plan.stop_timeout_s,
         )
         self.undo.append(lambda: cgroup.remove(self.cgroup.path))
         self.cgroup_fd = self.cgroup.open()
@@ -256,6 +257,8 @@ class _Launcher:
         if plan.client_fd >= 0:
             # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
             argv += ["--stdin-once", "1"]
+        if plan.keep_lock:
+            argv += ["--keep-lock", "1"]
         if plan.timeout_s:
             argv += ["--timeout", str(plan.timeout_s)]
         null = os.open("/dev/null", os.O_RDWR)

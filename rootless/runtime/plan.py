@@ -113,10 +113,12 @@ class LaunchPlan(InitPlan):
         "client_fd",
         "exit_path",
         "ident",
+        "keep_lock",
         "log",
         "open_stdin",
         "optional_limits",
         "run_dir",
+        "stop_timeout_s",
         "timeout_s",
     )
 
@@ -127,7 +129,9 @@ class LaunchPlan(InitPlan):
         self.log = log
         self.open_stdin = False
         self.timeout_s = 0
+        self.stop_timeout_s = 10  # at logout and shutdown, where systemd ends the container
         self.alive_fd = -1
+        self.keep_lock = False  # the cleanup inherits it as descriptor 3: a restart policy goes on with it
         self.client_fd = -1
         self.attach_path = ""
         self.exit_path = ""

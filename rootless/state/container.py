@@ -126,6 +126,21 @@ class Container:
         assert record is None or isinstance(record, ExitRecord)
         return record
 
+    def last_exit(self) -> ExitRecord | None:
+        """The last end, also where the disk was full and only the lock's file has the code (the monitor's note)."""
+        record = self.exit_record()
+        if record is not None:
+            return record
+        try:
+            digits = files.read_file(self.alive_path, 64).decode("ascii").strip()
+            noted_ns = os.stat(self.alive_path).st_mtime_ns
+        except (OSError, UnicodeDecodeError):
+            return None
+        if not digits.isdecimal():
+            return None
+        code = int(digits)
+        return ExitRecord(code=code, signal=code - 128 if code > 128 else 0, finished_ns=noted_ns)
+
     def save_exit(self, record: ExitRecord) -> None:
         """Record an end that no monitor could record. On a full disk that waits: it is found out anew each time."""
         try:
@@ -208,19 +223,21 @@ class State:
 
     @classmethod
     def of(cls, container: Container) -> State:
-        """Look: created, initialized, running, stopping, paused, exited."""
+        """Look: created, initialized, running, stopping, paused, restarting, exited."""
         alive = container.is_alive()
         run, end = container.run_record(), container.exit_record()
         if alive:
             if run is None or run.pid == 0:
                 return cls("initialized" if end is None else "exited", run, end)
+            if run.restart_at_ns:
+                return cls("restarting", run, end)
             if run.stopped_by_user and files.Lock.is_held(container.stop_path):
                 return cls("stopping", run, None)
             return cls("paused" if cls._frozen(run) else "running", run, None)
         if end is None:
             if run is None or run.pid == 0:
                 return cls("created", run, None)
-            end = cls._lost(run)
+            end = container.last_exit() or cls._lost(run)
         return cls("exited", run, end)
 
     @staticmethod

@@ -179,6 +179,9 @@ class RunRecord(Record):
         "helpers": [],  # [[pid, start_ticks], …]
         "ports": [],
         "restarts": 0,
+        "restart_delay_ms": 0,  # what was waited before this start
+        "restart_at_ns": 0,  # when the next start comes, 0 = none is planned
+        "error": "",  # why the last start failed
         "stopped_by_user": False,
     }
     __slots__ = tuple(FIELDS)
@@ -194,6 +197,9 @@ class RunRecord(Record):
         helpers: list[list[int]]
         ports: list[dict[str, object]]
         restarts: int
+        restart_delay_ms: int
+        restart_at_ns: int
+        error: str
         stopped_by_user: bool
 
 

@@ -17,7 +17,11 @@ from support.shell import wait_for
 if TYPE_CHECKING:
     from support.shell import Rpod
 
-COUNT = ("sh", "-c", "trap 'exit 5' TERM; n=0; while :; do n=$((n+1)); echo $n >/count; sleep 0.01; done")
+COUNT = (
+    "sh",
+    "-c",
+    "trap 'exit 5' TERM; n=0; while :; do n=$((n+1)); echo $n >/next; mv /next /count; sleep 0.01; done",
+)
 
 
 @pytest.fixture

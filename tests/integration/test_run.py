@@ -244,20 +244,6 @@ def test_stop_signal_and_timeout(rpod: Rpod, image: str) -> None:
     assert rpod.ok("inspect", "--format", "{{.State.ExitCode}}", "stubborn") == "137"
 
 
-def test_restart_policies(rpod: Rpod, image: str) -> None:
-    rpod.ok("run", "-d", "--name", "twice", "--restart", "on-failure:2", image, "sh", "-c", "echo run; exit 3")
-    wait_for(lambda: rpod.ok("inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "twice") == "2 exited")
-    assert rpod.ok("logs", "twice").split() == ["run"] * 3
-    rpod.ok("run", "-d", "--name", "fine", "--restart", "on-failure", image, "true")
-    assert rpod.ok("wait", "fine") == "0"
-    assert rpod.ok("inspect", "--format", "{{.RestartCount}}", "fine") == "0"
-    rpod.ok("run", "-d", "--name", "ever", "--restart", "always", image, "sleep", "0.1")
-    wait_for(lambda: int(rpod.ok("inspect", "--format", "{{.RestartCount}}", "ever")) >= 1)
-    rpod.ok("stop", "-t", "1", "ever")
-    assert rpod.ok("inspect", "--format", "{{.State.Status}}", "ever") == "exited"
-    assert "--rm and --restart" in rpod.fails("run", "--rm", "--restart", "always", image, "true")
-
-
 def test_pull_policies(rpod: Rpod, image: str, plain_registry: object) -> None:
     absent = image.replace("busybox:latest", "busybox:absent")
     assert "absent" in rpod.fails("run", "--rm", "--pull", "never", absent, "true")

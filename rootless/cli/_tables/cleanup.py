@@ -5,4 +5,8 @@ from __future__ import annotations
 
 # (action, interspersed, ((argument, takes the rest, required), …),
 #  {option: (field, kind)}, {field: default})
-SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('system:cleanup', True, (('container', False, True),), {}, {})
+SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('system:cleanup',
+ True,
+ (('container', False, True),),
+ {'--lock': ('lock', 'int'), '--restart': ('restart', 'flag')},
+ {'lock': -1, 'restart': False})

@@ -99,6 +99,8 @@ def _status(row: PsRow) -> str:
         return f"Up {output.span(max(0.0, _now() - row.StartedAt))}"
     if row.State == "exited":
         return f"Exited ({row.ExitCode}) {output.ago(row.ExitedAt)}"
+    if row.State == "restarting":
+        return f"Restarting ({row.ExitCode}) {output.ago(row.ExitedAt)}"
     return row.State.capitalize()
 
 

@@ -177,8 +177,8 @@ def _show(finding: Finding) -> None:
             output.emit(f"{'':9}{'you' if finding.who == 'user' else 'administrator'}: {finding.fix}")
 
 
-def cleanup(*, container: str) -> int:
-    """Tidy up behind a container that has ended."""
+def cleanup(*, container: str, lock: int, restart: bool) -> int:
+    """Tidy up behind a container that has ended, or start it again."""
     from rootless.engine import cleanup as engine
 
-    return engine.cleanup(container)
+    return engine.cleanup(container, lock, restart=restart)

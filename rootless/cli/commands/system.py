@@ -73,3 +73,5 @@ class Cleanup:
     """What a monitor becomes after the end of its container."""
 
     container: Annotated[str, argument("ID")]
+    lock: Annotated[int, option("--lock", metavar="FD", text="The alive lock, handed on by the monitor.")] = -1
+    restart: Annotated[bool, option("--restart", text="Start it again: the time has come.")] = False
