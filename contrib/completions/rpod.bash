@@ -4,12 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill login logout logs pause port ps pull quadlet rename restart rm rmi run start stop system tag top unpause unshare untag update version wait'
+            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill login logout logs pause port ps pull quadlet rename restart rm rmi run start stats stop system tag top unpause unshare untag update version wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stop top unpause update wait'
+            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stats stop top unpause update wait'
             ;;
         'generate')
             verbs='systemd'
@@ -242,6 +242,11 @@ _rpod_spec() {
             options='--all -a --attach --detach-keys -f --filter -i --interactive -l --latest --sig-proxy'
             valued='--detach-keys -f --filter'
             kind='stopped'
+            ;;
+        'stats' | 'container stats')
+            options='-a --all --format -i --interval -l --latest --no-reset --no-stream --no-trunc'
+            valued='--format -i --interval'
+            kind='containers'
             ;;
         'stop' | 'container stop')
             options='-a --all --cidfile -f --filter -i --ignore -l --latest -t --timeout --time'

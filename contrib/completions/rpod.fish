@@ -52,6 +52,10 @@ complete -c rpod -n '__rpod_at ' -a rm -d 'Remove containers'
 complete -c rpod -n '__rpod_at ' -a rmi -d 'Remove images'
 complete -c rpod -n '__rpod_at ' -a run -d 'Run a program in a new container'
 complete -c rpod -n '__rpod_at ' -a start -d 'Start containers that were created or have ended'
+complete -c rpod -n '__rpod_at ' -a stats -d 'Show how much processor, memory, network and disk containers use.
+
+Where the memory controller is not delegated to the user, the memory is that of the processes added up, with a ~
+before it: what they share counts several times'
 complete -c rpod -n '__rpod_at ' -a stop -d 'Stop containers: the stop signal first, SIGKILL when the time is over'
 complete -c rpod -n '__rpod_at ' -a system -d 'system commands'
 complete -c rpod -n '__rpod_at ' -a tag -d 'Give an image more names'
@@ -86,6 +90,10 @@ complete -c rpod -n '__rpod_at container' -a restart -d 'Stop containers if they
 complete -c rpod -n '__rpod_at container' -a rm -d 'Remove containers'
 complete -c rpod -n '__rpod_at container' -a run -d 'Run a program in a new container'
 complete -c rpod -n '__rpod_at container' -a start -d 'Start containers that were created or have ended'
+complete -c rpod -n '__rpod_at container' -a stats -d 'Show how much processor, memory, network and disk containers use.
+
+Where the memory controller is not delegated to the user, the memory is that of the processes added up, with a ~
+before it: what they share counts several times'
 complete -c rpod -n '__rpod_at container' -a stop -d 'Stop containers: the stop signal first, SIGKILL when the time is over'
 complete -c rpod -n '__rpod_at container' -a top -d 'List the processes of a container'
 complete -c rpod -n '__rpod_at container' -a unpause -d 'Let paused containers go on'
@@ -487,6 +495,14 @@ complete -c rpod -n '__rpod_in start "container start"' -s i -l interactive -d '
 complete -c rpod -n '__rpod_in start "container start"' -s l -l latest -d 'The container that was created last.'
 complete -c rpod -n '__rpod_in start "container start"' -l sig-proxy -d 'Send signals on to the program (true).'
 complete -c rpod -n '__rpod_in start "container start"' -a '(rpod __names stopped 2>/dev/null)'
+complete -c rpod -n '__rpod_in stats "container stats"' -s a -l all -d 'Also those that do not run.'
+complete -c rpod -n '__rpod_in stats "container stats"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in stats "container stats"' -s i -l interval -r -d 'How often to look (5).'
+complete -c rpod -n '__rpod_in stats "container stats"' -s l -l latest -d 'The container that was created last.'
+complete -c rpod -n '__rpod_in stats "container stats"' -l no-reset -d 'Print below what was there, also on a terminal.'
+complete -c rpod -n '__rpod_in stats "container stats"' -l no-stream -d 'Once, and no more.'
+complete -c rpod -n '__rpod_in stats "container stats"' -l no-trunc -d 'Show ids and commands in full.'
+complete -c rpod -n '__rpod_in stats "container stats"' -a '(rpod __names containers 2>/dev/null)'
 complete -c rpod -n '__rpod_in stop "container stop"' -s a -l all -d 'Every running container.'
 complete -c rpod -n '__rpod_in stop "container stop"' -l cidfile -r -d 'A file with the container\'s id; may be repeated.'
 complete -c rpod -n '__rpod_in stop "container stop"' -s f -l filter -r -d 'Only what fits; see FILTERS in rpod(1).'

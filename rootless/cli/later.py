@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """stats mount unmount umount init healthcheck events purge chown
+    "": """mount unmount umount init healthcheck events purge chown
         push save load search manifest volume build builder secret
         artifact farm auto-update completion config check network pod kube compose cri
         dashboard""",
-    "container": """stats mount unmount umount init""",
+    "container": """mount unmount umount init""",
     "image": """save load search mount unmount umount copy push build
         sign verify trust scp""",
     "generate": "kube spec",

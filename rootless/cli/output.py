@@ -47,15 +47,15 @@ def _line(text: str) -> str:
     return log.printable(text.rstrip("\n").replace("\n", "\\n").replace("\t", " "))
 
 
-def size(size_bytes: float, space: str = "") -> str:
-    """``7.45MB``: powers of 1000 and three digits, as Podman prints sizes."""
+def size(size_bytes: float, space: str = "", digits: int = 3) -> str:
+    """``7.45MB``: powers of 1000 and three digits, as Podman prints sizes (those of stats with four)."""
     value = float(size_bytes)
     units = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
     index = 0
     while value >= 1000 and index < len(units) - 1:
         value /= 1000
         index += 1
-    text = f"{value:.3g}"
+    text = f"{value:.{digits}g}"
     if "e" in text:
         text = str(int(float(text)))  # 999.9 rounds up to 1e+03
     return f"{text}{space}{units[index]}"

@@ -51,3 +51,24 @@ def format_rfc3339(time_ns: int) -> str:
     local = time.localtime(seconds)
     zone = time.strftime("%z", local)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{fraction:09d}{zone[:3]}:{zone[3:]}"
+
+
+def format_duration(time_ns: int) -> str:
+    """A span as Go's time.Duration prints it: ``0s``, ``1.5ms``, ``2.000000001s``, ``1h0m3.5s``."""
+    if time_ns < NS:
+        for size, unit in ((1_000_000, "ms"), (1000, "µs"), (1, "ns")):
+            if time_ns >= size:
+                return f"{_decimal(time_ns, size)}{unit}"
+        return "0s"
+    minutes, rest_ns = divmod(time_ns, 60 * NS)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest_ns, NS)}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(value: int, unit: int) -> str:
+    """``value`` counted in ``unit`` (a power of 1000), with all its digits and no zeros at the end."""
+    whole, rest = divmod(value, unit)
+    return f"{whole}.{rest:0{len(str(unit)) - 1}d}".rstrip("0").rstrip(".") if rest else str(whole)

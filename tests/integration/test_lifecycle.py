@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -340,6 +341,45 @@ def test_top(rpod: Rpod, image: str) -> None:
     assert header.split() == ["PID", "COMMAND"]
     assert "sleep 62" in " ".join(rows)
     assert "altitude" in rpod.fails("top", "tree", "altitude")
+
+
+def test_top_with_the_arguments_of_ps(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "tree", "--group-add", "extra", image, "sleep", "1000")
+    for words in (["-eo", "user,pid,args"], ["-o", "user,pid,args"], ["--", "-eouser,pid,args"], ["%U", "pid,%a"]):
+        header, row = rpod.ok("top", "tree", *words).splitlines()
+        assert header.split() == ["USER", "PID", "COMMAND"], words
+        assert row.split() == ["root", "1", "sleep", "1000"], words
+    assert rpod.ok("top", "tree", "aux").split()[0:3] == ["USER", "PID", "%CPU"]
+    assert "STIME" in rpod.ok("top", "tree", "-ef")
+    for words in (["-eZ"], ["-eo", "altitude"], ["-o"]):
+        rpod.fails("top", "tree", *words)
+
+
+def test_top_knows_every_descriptor_of_podman(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "tree", "-u", "user", "--group-add", "extra", image, "sleep", "1000")
+    pid = rpod.ok("inspect", "-f", "{{.State.Pid}}", "tree")
+    expected = {
+        "hpid": pid,
+        "user": "user",
+        "ruser": "user",
+        "group": "user",
+        "rgroup": "user",
+        "groups": "user,extra",
+        "capeff": "none",
+        "capamb": "none",
+        "capinh": "none",
+        "capprm": "none",
+        "seccomp": "filter",
+        "state": "S",
+        "nice": str(os.nice(0)),
+        "pgid": "1",
+        "ppid": "0",
+        "comm": "sleep",
+    }
+    assert rpod.ok("top", "tree", *expected).splitlines()[1].split() == list(expected.values())
+    header, row = rpod.ok("top", "tree", "capbnd", "huser", "hgroup", "hgroups", "label", "stime", "vsz").splitlines()
+    assert header.startswith("BOUNDING CAPS")
+    assert row.startswith("CHOWN,DAC_OVERRIDE,")
 
 
 def test_port(rpod: Rpod, image: str) -> None:

@@ -194,3 +194,20 @@ def test_times_are_local_without_a_zone_and_keep_nanoseconds(monkeypatch: pytest
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("span_ns", "text"),
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1_100, "1.1µs"),
+        (21_600_000, "21.6ms"),
+        (2_000_000_000, "2s"),
+        (1_704_574_802, "1.704574802s"),
+        (60_000_000_000, "1m0s"),
+        (3_732_497_061_672, "1h2m12.497061672s"),
+    ],
+)
+def test_spans_are_printed_as_go_prints_them(span_ns: int, text: str) -> None:
+    assert times.format_duration(span_ns) == text

@@ -14,6 +14,7 @@ from rootless.cli.commands import (
     transfer,
     units,
     update,
+    watch,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "transfer",
     "units",
     "update",
+    "watch",
 ]
