@@ -27,6 +27,7 @@ class Peer:
 
     sources: list[int]
     sink: int
+    plain_output = False  # a terminal that leaves it to the user's to return the carriage
 
     def on_readable(self, fd: int) -> int | None:
         """Pass on what ``fd`` has; the exit code when the program has ended."""
@@ -66,7 +67,7 @@ class Session:
 
     def run(self) -> int:
         """Pump until the program has ended; its exit code, or DETACHED."""
-        with RawMode(0 if self._tty and self._stdin == 0 else -1):
+        with RawMode(0 if self._tty and self._stdin == 0 else -1, output=self._peer.plain_output):
             wakeup = self._catch_signals()
             try:
                 if self._tty:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless.errors import LaunchError, RpodError, os_reason
-from rootless.kernel import fastjson, spawn, syscalls
+from rootless.kernel import fastjson, files, spawn, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ class MapWriting:
 
     def __init__(self, pid: int, maps: IdMap) -> None:
         self._started: list[tuple[str, int, int]] = []  # program, its pid, what it says
+        if os.geteuid() == 0:  # of a user namespace that we live in: its ids are ours to give
+            _write_whole(pid, maps)
+            return
         if maps.single:
             _write_single(pid, maps)
             return
@@ -174,6 +177,15 @@ class MapWriting:
                 failures.append(f"{name} failed: {words or 'without a word'}")
         if failures:
             raise LaunchError(failures[0].splitlines()[0], "rpod doctor")
+
+
+def _write_whole(pid: int, maps: IdMap) -> None:
+    try:
+        for name, extents in (("uid_map", maps.uids), ("gid_map", maps.gids)):
+            lines = [f"{extent.inside} {extent.outside} {extent.size}\n" for extent in extents]
+            files.write_plain(f"/proc/{pid}/{name}", "".join(lines))
+    except OSError as error:
+        raise LaunchError(f"the id maps cannot be written: {os_reason(error)}", "cat /proc/self/uid_map") from error
 
 
 def _write_single(pid: int, maps: IdMap) -> None:
@@ -301,8 +313,6 @@ def call_forked(fork: Callable[[Callable[[], None]], int], work: Callable[[], ob
 
 def remove_tree_inside(path: str) -> None:
     """Remove a tree that holds files of subordinate ids; tried as the plain user first."""
-    from rootless.kernel import files
-
     try:
         files.remove_tree(path)
     except PermissionError:

@@ -162,15 +162,27 @@ def create(
     if chosen == "split":
         base, leaf = _split_own(), f"rpod-{ident}"
     elif chosen == "systemd":
-        base, leaf = _systemd_scope(ident, parent, stop_timeout_s), "container"
+        # A name for each start: systemd learns late that the last one's scope is empty, and a restart would meet it.
+        scope = systemd_scope(
+            f"rpod-{ident}-{os.getpid()}.scope", f"rpod container {ident[:12]}", parent, stop_timeout_s
+        )
+        base, leaf = scope, "container"
     else:
-        base, leaf = _delegated_parent(resources, optional, parent), f"rpod-{ident}"
+        base, leaf = delegated_parent(resources, optional, parent), f"rpod-{ident}"
+    announce(f"{base}/{leaf}")
+    return make(base, leaf, resources, optional)
+
+
+def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *, fresh: bool = True) -> Cgroup:
+    """Make the cgroup ``leaf`` below the directory ``base`` and set its limits. Raises LimitError, with nothing left.
+
+    ``fresh``: one that a killed launcher left there is emptied and removed first, else it is taken as it is.
+    """
     limits = _possible(resources, optional, controllers(base))
     enable(base, {controller_of(name) for name in limits} - {""})
     path = f"{base}/{leaf}"
-    announce(path)
     try:
-        _make_empty(path)
+        _make_directory(path, fresh)
         for name in limits:
             set_limit(path, name, resources)
     except OSError as error:
@@ -188,16 +200,16 @@ def check(resources: Resources, *, parent: str, wanted_manager: str, optional: f
     if chosen == "none":
         refuse_limits(resources, optional, [])
     elif chosen == "cgroupfs" and not parent:
-        refuse_limits(resources, optional, controllers(_delegated_parent(resources, optional, parent)))
+        refuse_limits(resources, optional, controllers(delegated_parent(resources, optional, parent)))
 
 
-def _make_empty(path: str) -> None:
-    """Make a cgroup; one that a killed launcher left there is removed first."""
+def _make_directory(path: str, fresh: bool) -> None:
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
-        remove(path)
-        os.mkdir(path, 0o755)
+        if fresh:
+            remove(path)
+            os.mkdir(path, 0o755)
 
 
 def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:
@@ -236,7 +248,7 @@ def _delegation_hint() -> str:
     )
 
 
-def _delegated_parent(resources: Resources, optional: frozenset[str], parent: str) -> str:
+def delegated_parent(resources: Resources, optional: frozenset[str], parent: str) -> str:
     """The cgroup to make the container's in: the caller's, or its parent when that one must stay free of processes."""
     own = own_path()
     if parent:
@@ -316,17 +328,18 @@ def _or_max(value: int | None) -> str:
     return "max" if value is None or value < 0 else str(value)
 
 
-def _systemd_scope(ident: str, parent: str, stop_timeout_s: int) -> str:
-    """Ask systemd for a scope around this process; returns its directory after moving to its monitor leaf."""
+def systemd_scope(name: str, description: str, parent: str, stop_timeout_s: int = _SCOPE_STOP_S) -> str:
+    """Ask systemd for the scope ``name`` in the slice ``parent`` ("": the user's own) around this process.
+
+    Returns its directory after moving this process to its leaf ``monitor``. Raises LimitError.
+    """
     busctl = spawn.which("busctl")
     if busctl is None:
         raise LimitError("busctl is not installed, so systemd cannot be asked for a scope", "install systemd")
     if parent and not parent.endswith(".slice"):
         raise LimitError(f"--cgroup-parent {parent}: systemd wants the name of a slice", "--cgroup-parent NAME.slice")
-    # A name for each start: systemd learns late that the last one's scope is empty, and a restart would meet it.
-    name = f"rpod-{ident}-{os.getpid()}.scope"
     properties = [
-        *("Description", "s", f"rpod container {ident[:12]}"),
+        *("Description", "s", description),
         *("PIDs", "au", "1", str(os.getpid())),
         *("Delegate", "b", "true"),
         *("CollectMode", "s", "inactive-or-failed"),

@@ -104,6 +104,12 @@ class Options:
             self.data.append((key, value))
 
 
+def known_options() -> list[str]:
+    """The mount options that rpod itself acts on; others are the file system's."""
+    recursive = {f"r{name}" for name in (*_ATTRIBUTES, *_PROPAGATION)}
+    return sorted({*_ATTRIBUTES, *_PROPAGATION, *recursive, *_IGNORED, "idmap", "tmpcopyup"})
+
+
 class Root:
     """The container's root while it is being built, seen through one descriptor."""
 

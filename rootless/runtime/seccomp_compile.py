@@ -33,7 +33,7 @@ _TOKEN_X86_64 = 0xC000003E  # shared by x32
 _NO_CALL = 0xFFFFFFFF  # a tracer's way to skip a call
 
 _KILL_THREAD = 0
-_ACTIONS = {  # linux/seccomp.h, SECCOMP_RET_*
+ACTIONS = {  # linux/seccomp.h, SECCOMP_RET_*
     "SCMP_ACT_KILL": _KILL_THREAD,
     "SCMP_ACT_KILL_THREAD": _KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
@@ -48,7 +48,7 @@ _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _EPERM = 1
 _MAX_ERRNO = 4095
 # Table name, AUDIT_ARCH_* token, whether arguments are 64 bits wide (x32 has the registers of x86_64).
-_ARCHES = {
+ARCHES = {
     "SCMP_ARCH_X86_64": ("x86_64", _TOKEN_X86_64, True),
     "SCMP_ARCH_X32": ("x32", _TOKEN_X86_64, True),
     "SCMP_ARCH_X86": ("x86", 0x40000003, False),
@@ -56,7 +56,7 @@ _ARCHES = {
     "SCMP_ARCH_ARM": ("arm", 0x40000028, False),
     "SCMP_ARCH_RISCV64": ("riscv64", 0xC00000F3, True),
 }
-_OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 _PROFILE_KEYS = frozenset(
     "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata syscalls".split()
 )
@@ -105,11 +105,11 @@ def _integer(value: object, what: str, largest: int) -> int:
 
 def _action(name: object, errno: object) -> int:
     """SECCOMP_RET_* with its data for an action's name and errnoRet (None: EPERM)."""
-    if not isinstance(name, str) or name not in _ACTIONS:
-        raise UsageError(f"seccomp profile: unknown action {name!r}", f"known are {', '.join(_ACTIONS)}")
+    if not isinstance(name, str) or name not in ACTIONS:
+        raise UsageError(f"seccomp profile: unknown action {name!r}", f"known are {', '.join(ACTIONS)}")
     if name not in _WITH_ERRNO:
-        return _ACTIONS[name]
-    return _ACTIONS[name] | (_EPERM if errno is None else _integer(errno, "errnoRet", _MAX_ERRNO))
+        return ACTIONS[name]
+    return ACTIONS[name] | (_EPERM if errno is None else _integer(errno, "errnoRet", _MAX_ERRNO))
 
 
 def _condition(argument: object) -> Condition:
@@ -119,9 +119,9 @@ def _condition(argument: object) -> Condition:
         raise UsageError(f"seccomp profile: an argument has no key {unknown[0]!r}", HINT)
     name = argument.get("op")
     operator = name.removeprefix("SCMP_CMP_") if isinstance(name, str) else ""
-    if operator not in _OPERATORS:
+    if operator not in OPERATORS:
         raise UsageError(
-            f"seccomp profile: unknown operator {name!r}", f"known are SCMP_CMP_ with {', '.join(_OPERATORS)}"
+            f"seccomp profile: unknown operator {name!r}", f"known are SCMP_CMP_ with {', '.join(OPERATORS)}"
         )
     return Condition(
         _integer(argument.get("index"), "index of an argument", 5),
@@ -254,7 +254,7 @@ def _runs_of(token: int, architectures: list[str], rules: dict[str, list[Rule]])
     """The runs of numbers of all ``architectures`` that share ``token``."""
     runs = _Runs()
     for name in architectures:
-        table, own_token, wide = _ARCHES[name]
+        table, own_token, wide = ARCHES[name]
         if own_token == token:
             numbers = _numbers(table)
             calls = sorted((numbers[call], call) for call in rules if call in numbers)
@@ -324,7 +324,7 @@ def compile_profile(profile: Mapping[str, object], machine: str) -> bytes:
     architectures = _architectures(profile, machine)
     assembler = Assembler()
     label = assembler.ret(_KILL_THREAD)
-    for token in dict.fromkeys(_ARCHES[name][1] for name in reversed(architectures)):
+    for token in dict.fromkeys(ARCHES[name][1] for name in reversed(architectures)):
         runs = _runs_of(token, architectures, rules)
         tree = assembler.load(_NUMBER_AT, _search(assembler, runs.starts, default))
         label = assembler.branch(IF_EQUAL, token, tree, label)

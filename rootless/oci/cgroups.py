@@ -1,0 +1,84 @@
+"""Where a container's cgroup is, as ``linux.cgroupsPath`` and the options say."""
+
+from __future__ import annotations
+
+import os
+
+from rootless import log
+from rootless.errors import LimitError, UsageError, os_reason
+from rootless.runtime import cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.oci.options import Parsed
+    from rootless.spec import Spec
+
+_NOTHING_OPTIONAL: frozenset[str] = frozenset()
+
+
+def create(spec: Spec, ident: str, parsed: Parsed) -> cgroup.Cgroup:
+    """Make the cgroup and set its limits; without a delegated place there is none, if nothing is to be limited.
+
+    Raises LimitError with nothing left behind.
+    """
+    manager = _manager(parsed)
+    if manager == "none":
+        return _without(spec)
+    if manager == "systemd":
+        slice_, prefix, name = _unit(spec.cgroups_path, ident)
+        base, leaf = cgroup.systemd_scope(f"{prefix}-{name}.scope", f"container {ident}", slice_), "container"
+        return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
+    base, leaf = _place(spec, ident)
+    if not _can_make(base):
+        return _without(spec)
+    return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
+
+
+def _manager(parsed: Parsed) -> str:
+    wanted = parsed.text("cgroup-manager", "systemd" if parsed.flag("systemd-cgroup") else "cgroupfs")
+    if wanted not in ("cgroupfs", "systemd", "disabled"):
+        raise UsageError(f"--cgroup-manager {wanted}: unknown", "cgroupfs, systemd or disabled")
+    return "none" if wanted == "disabled" or not cgroup.unified() else wanted
+
+
+def _without(spec: Spec) -> cgroup.Cgroup:
+    wanted = cgroup.wanted_limits(spec.resources)
+    if wanted:
+        raise LimitError(
+            f"config.json: linux.resources ({', '.join(wanted)}): no cgroup is delegated to this user", "rpod doctor"
+        )
+    log.debug("no cgroup is delegated to this user: the container stays in the caller's")
+    return cgroup.Cgroup("")
+
+
+def _unit(path: str, ident: str) -> tuple[str, str, str]:
+    """``SLICE:PREFIX:NAME`` of --systemd-cgroup."""
+    if not path:
+        return "user.slice", "rpod-runtime", ident
+    fields = path.split(":")
+    if len(fields) != 3 or not fields[2]:
+        raise UsageError(f"config.json: linux.cgroupsPath must be SLICE:PREFIX:NAME for systemd, not {path!r}")
+    return fields[0], fields[1], fields[2]
+
+
+def _place(spec: Spec, ident: str) -> tuple[str, str]:
+    """The parent directory and the name of the new cgroup."""
+    path = os.path.normpath(spec.cgroups_path) if spec.cgroups_path else ""
+    if not path:
+        return cgroup.delegated_parent(spec.resources, _NOTHING_OPTIONAL, ""), f"rpod-{ident}"
+    if ".." in path.split("/"):
+        raise UsageError(f"config.json: linux.cgroupsPath {spec.cgroups_path!r} leads out of the hierarchy")
+    start = cgroup.MOUNT if path.startswith("/") else cgroup.own_path()
+    base, leaf = os.path.split(f"{start}/{path.strip('/')}")
+    return base, leaf
+
+
+def _can_make(base: str) -> bool:
+    """Make the directories above the cgroup; False where the user may not."""
+    try:
+        os.makedirs(base, exist_ok=True)
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise LimitError(f"the cgroup {base} cannot be made: {os_reason(error)}", "rpod doctor") from error
+    return os.access(base, os.W_OK)

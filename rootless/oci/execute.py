@@ -1,0 +1,137 @@
+"""``exec``: a second program in a container."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.errors import UsageError
+from rootless.oci import bundle, console, lifecycle
+from rootless.oci.bundle import Bundle
+from rootless.oci.create import preserved, write_pid_file
+from rootless.runtime import join, security, terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.oci.options import Parsed
+    from rootless.oci.store import Container
+    from rootless.spec import Process
+
+_SETS = ("bounding", "effective", "permitted")
+
+
+class Executed:
+    """A program that was started: its pid, and its terminal's master when nobody else got it, else -1."""
+
+    __slots__ = ("master", "pid")
+
+    def __init__(self, pid: int, master: int) -> None:
+        self.pid = pid
+        self.master = master
+
+
+def execute(container: Container, parsed: Parsed) -> Executed:
+    """Start the program of ``parsed`` in a running container."""
+    allowed = ("created", "running", "paused") if parsed.flag("ignore-paused") else ("created", "running")
+    container.demand("exec in", *allowed)
+    described, process = _process(container, parsed)
+    _check_terminal(process, parsed)
+    spec_of = Bundle(container.state.bundle, {**lifecycle.document(container), "process": described})
+    spec_of.spec.process = process
+    pidfd = container.pidfd()
+    namespaces = [kind for kind in container.state.namespaces if kind != "time"]
+    plan = join.JoinPlan(spec_of.spec, pidfd, _foreign(container, namespaces))
+    plan.user = None
+    plan.attributes = spec_of.attributes(described, second=True)
+    plan.state = container.hook_state()
+    plan.cgroup = container.state.cgroup
+    plan.limited = bool(plan.cgroup)
+    plan.preserve_fds = preserved(parsed, process.env)
+    plan.die_with_caller = False
+    streams = terminal.Streams.terminal() if process.terminal else terminal.Streams.inherited()
+    joined = join.start_program(plan, streams)
+    os.close(pidfd)
+    master = joined.master
+    if master >= 0:
+        console.prepare(master, {"process": described})
+        if path := parsed.text("console-socket"):
+            console.send(path, master)
+            master = -1
+    if path := parsed.text("pid-file"):
+        write_pid_file(path, joined.pid)
+    return Executed(joined.pid, master)
+
+
+def _check_terminal(process: Process, parsed: Parsed) -> None:
+    given = "console-socket" in parsed.options
+    if process.terminal and parsed.flag("detach") and not given:
+        raise UsageError("nobody would hold the terminal", "--console-socket PATH")
+    if given and not process.terminal:
+        raise UsageError("--console-socket is given without --tty")
+
+
+def _foreign(container: Container, kinds: list[str]) -> list[str]:
+    """The namespaces that init does not share with this process; setns into one's own user namespace is an error."""
+    files_ = {"network": "net", "mount": "mnt"}
+    found = []
+    for kind in kinds:
+        name = files_.get(kind, kind)
+        if os.readlink(f"/proc/{container.state.pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
+            found.append(kind)
+    return found
+
+
+def _process(container: Container, parsed: Parsed) -> tuple[dict[str, object], Process]:
+    """The process as JSON and checked: from --process, or the container's own with what was typed."""
+    if path := parsed.text("process"):
+        described = bundle.read_document(path)
+    else:
+        if len(parsed.words) < 2:
+            raise UsageError("a program is missing", f"rpod-runtime exec {container.ident} PROGRAM")
+        own = lifecycle.document(container)["process"]
+        assert isinstance(own, dict)
+        described = {**own, **_typed(parsed, own)}
+    if parsed.flag("tty"):
+        described["terminal"] = True
+    return described, bundle.load_process(described)
+
+
+def _typed(parsed: Parsed, own: dict[str, object]) -> dict[str, object]:
+    """The properties that options and words say."""
+    env = own.get("env") or []
+    assert isinstance(env, list)
+    typed: dict[str, object] = {
+        "args": parsed.words[1:],
+        "terminal": parsed.flag("tty"),
+        "env": [*env, *parsed.many("env")],
+    }
+    if parsed.text("cwd"):
+        typed["cwd"] = parsed.text("cwd")
+    if parsed.flag("no-new-privs"):
+        typed["noNewPrivileges"] = True
+    if parsed.text("apparmor"):
+        typed["apparmorProfile"] = parsed.text("apparmor")
+    if parsed.text("user") or parsed.many("additional-gids"):
+        typed["user"] = _user(parsed, own)
+    if names := [security.capability(name) for name in parsed.many("cap")]:
+        sets = own.get("capabilities") or {}
+        assert isinstance(sets, dict)
+        typed["capabilities"] = {**sets, **{key: sorted({*(sets.get(key) or []), *names}) for key in _SETS}}
+    return typed
+
+
+def _user(parsed: Parsed, own: dict[str, object]) -> dict[str, object]:
+    user = own.get("user") or {}
+    assert isinstance(user, dict)
+    result = dict(user)
+    if text := parsed.text("user"):
+        uid, _, gid = text.partition(":")
+        result |= {"uid": _id(uid, "--user"), "gid": _id(gid or "0", "--user"), "additionalGids": []}
+    if groups := parsed.many("additional-gids"):
+        result["additionalGids"] = [_id(group, "--additional-gids") for group in groups]
+    return result
+
+
+def _id(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{option} {text}: ids are numbers here")
+    return int(text)

@@ -1,0 +1,33 @@
+"""``run`` and ``exec`` without --detach: this process stays with the program, and ends as it does."""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from rootless.kernel import process, spawn
+
+# Not passed on: what cannot be caught, what concerns only this process, and its own faults.
+_KEPT = frozenset((4, 5, 7, 8, 9, 11, 13, 17, 18, 19, 20, 21, 22, 23, 28, 31))
+
+
+def stay(pid: int, master: int) -> int:
+    """Wait for a child: its signals are passed on, and its terminal is ours meanwhile. The code as a shell says it."""
+    return _pass_signals(pid) if master < 0 else _pass_terminal(pid, master)
+
+
+def _pass_signals(pid: int) -> int:
+    """The program has our own streams: only signals have to reach it."""
+    pidfd = os.pidfd_open(pid)
+    for number in set(range(1, 32)) - _KEPT:
+        _signal.signal(number, lambda received, _: process.send(pidfd, received))
+    return spawn.wait(pid)
+
+
+def _pass_terminal(pid: int, master: int) -> int:
+    from rootless.engine.exec import Program
+    from rootless.engine.session import Session
+
+    program = Program(pid, [master, master, -1])
+    program.plain_output = True
+    return Session(program, stdin=True, tty=True, detach_keys="", sig_proxy=True).run()

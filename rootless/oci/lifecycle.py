@@ -1,0 +1,171 @@
+"""What happens to a container after ``create`` (runtime.md, "Operations")."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine.values import signal_number
+from rootless.errors import LaunchError, LimitError, NotFoundError, RpodError, StateError
+from rootless.kernel import files, process, unix
+from rootless.oci.create import run_late
+from rootless.oci.store import Container
+from rootless.runtime import cgroup, init, messages
+from rootless.runtime.hooks import Hooks
+
+_KILL = 9
+_END_WAIT_S = 10.0
+
+
+def start(container: Container) -> None:
+    """Open the gate. Returns when the program runs; raises why it does not."""
+    with container.lock():
+        container.demand("start", "created")
+        hooks = hooks_of(container)
+        channel = messages.Channel(unix.connect(container.gate))
+        os.unlink(container.gate)
+        channel.send("go")
+        message = channel.receive()
+        if message.kind == "errno":
+            number = message.values["errno"]
+            assert isinstance(number, int)
+            raise init.explain_exec(_program(container), number)
+        channel.close()
+        run_late(hooks, "poststart")
+
+
+def document(container: Container) -> dict[str, object]:
+    """The container's config.json."""
+    found = files.read_json(f"{container.directory}/config.json")
+    assert isinstance(found, dict)
+    return found
+
+
+def hooks_of(container: Container) -> Hooks:
+    """The container's hooks, which are told its state."""
+    value = document(container).get("hooks") or {}
+    assert isinstance(value, dict)
+    return Hooks(value, container.hook_state())
+
+
+def _program(container: Container) -> str:
+    described = document(container)["process"]
+    assert isinstance(described, dict)
+    return str(described["args"][0])
+
+
+def kill(container: Container, signal: str, *, everything: bool) -> None:
+    """Send a signal to init, or to every process of the container."""
+    number = signal_number(signal)
+    if everything:
+        _kill_all(container, number)
+        return
+    container.demand("kill", "created", "running", "paused")
+    pidfd = container.pidfd()
+    if pidfd < 0 or not process.send(pidfd, number):
+        raise StateError(f"cannot kill container {container.ident!r}: it is stopped")
+    os.close(pidfd)
+
+
+def _kill_all(container: Container, number: int) -> None:
+    """Processes of a container are those of its cgroup; without one, the kernel ends them with init."""
+    path = container.state.cgroup
+    if not path:
+        pidfd = container.pidfd()
+        if pidfd >= 0:
+            process.send(pidfd, number)
+        return
+    if number == _KILL:
+        cgroup.kill(path)
+        return
+    for pid in processes(container):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def processes(container: Container) -> list[int]:
+    """The pids of the container's processes: of its cgroup and those below, else init's alone and its namespace's."""
+    path = container.state.cgroup
+    if path:
+        found: list[int] = []
+        for folder, _, _ in os.walk(path):
+            try:
+                found += [int(pid) for pid in files.read_file(f"{folder}/cgroup.procs").split()]
+            except OSError:
+                continue
+        return sorted(found)
+    return _of_namespace(container.state.pid) if container.alive() else []
+
+
+def _of_namespace(init_pid: int) -> list[int]:
+    """Processes that live in the same pid namespace as ``init_pid``, which is that of its own container."""
+    try:
+        wanted = os.readlink(f"/proc/{init_pid}/ns/pid")
+        if wanted == os.readlink("/proc/self/ns/pid"):
+            return [init_pid]
+    except OSError:
+        return [init_pid]
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdecimal() and os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                found.append(int(name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def delete(root: str, ident: str, *, force: bool) -> None:
+    """Remove what ``create`` made. ``force`` kills first, and a container that is not there is no error then."""
+    try:
+        container = Container.find(root, ident)
+    except NotFoundError:
+        if not force:
+            raise
+        _remove_remains(Container(root, ident))
+        return
+    except StateError:
+        if not force:
+            raise
+        _remove_remains(Container(root, ident))
+        return
+    with container.lock():
+        if force:
+            end(container)
+        else:
+            container.demand("delete", "stopped")
+        hooks = hooks_of(container)
+        cgroup.remove(container.state.cgroup)
+        container.remove()
+    run_late(hooks, "poststop")
+
+
+def _remove_remains(container: Container) -> None:
+    """The directory of a ``create`` that was killed, or whose state was damaged."""
+    if os.path.isdir(container.directory):
+        container.remove()
+
+
+def end(container: Container) -> None:
+    """Kill everything in the container and wait until init is gone. LaunchError if the kernel does not let go."""
+    pidfd = container.pidfd()
+    if pidfd < 0:
+        return
+    if container.state.cgroup:
+        cgroup.kill(container.state.cgroup)
+    process.send(pidfd, _KILL)
+    gone = process.wait_gone(pidfd, _END_WAIT_S)
+    os.close(pidfd)
+    if not gone:
+        raise LaunchError(f"container {container.ident!r} does not end", "a process hangs in the kernel: dmesg")
+
+
+def freeze(container: Container, *, frozen: bool) -> None:
+    """Pause or resume."""
+    verb, allowed = ("pause", ("running", "created")) if frozen else ("resume", ("paused",))
+    container.demand(verb, *allowed)
+    try:
+        cgroup.freeze(container.state.cgroup, frozen)
+    except LimitError as error:
+        raise RpodError(f"cannot {verb} container {container.ident!r}: {error.message}", error.hint) from error
