@@ -123,8 +123,8 @@ def _mtu(value: int) -> int:
 
 
 def _userns(value: str) -> str:
-    if value.partition(":")[0] not in ("host", "keep-id"):
-        raise ValueError(f"must be host or keep-id[:uid=N,gid=N], not {value!r}")
+    if value.partition(":")[0] not in ("host", "keep-id", "auto", "nomap"):
+        raise ValueError(f"must be host, keep-id[:uid=N,gid=N], auto[:size=N] or nomap, not {value!r}")
     return value
 
 

@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach commit container cp create diff doctor exec export generate history image images import info inspect kill login logout logs pause port ps pull quadlet rename restart rm rmi run start stats stop system tag top unpause unshare untag update version wait'
+            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill load login logout logs pause port ps pull quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -15,7 +15,7 @@ _rpod_spec() {
             verbs='systemd'
             ;;
         'image')
-            verbs='diff exists history import inspect list ls prune pull remove rm tag tree untag'
+            verbs='diff exists history import inspect list load ls prune pull remove rm save tag tree untag'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -23,10 +23,18 @@ _rpod_spec() {
         'system')
             verbs='df doctor info prune'
             ;;
+        'volume')
+            verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
+            ;;
         'attach' | 'container attach')
             options='--detach-keys -l --latest --no-stdin --sig-proxy'
             valued='--detach-keys'
             kind='running'
+            ;;
+        'auto-update')
+            options='--dry-run --format -n --noheading --rollback --tls-verify'
+            valued='--format'
+            kind=''
             ;;
         'commit' | 'container commit')
             options='-a --author -c --change -f --format --iidfile --include-volumes -m --message -p --pause -q --quiet -s --squash'
@@ -148,6 +156,11 @@ _rpod_spec() {
             valued='--cidfile -f --filter -s --signal'
             kind='running'
             ;;
+        'load' | 'image load')
+            options='-i --input -q --quiet'
+            valued='-i --input'
+            kind=''
+            ;;
         'login')
             options='--authfile --cert-dir --get-login -p --password --password-stdin --tls-verify -u --username -v --verbose'
             valued='--authfile --cert-dir -p --password -u --username'
@@ -238,6 +251,11 @@ _rpod_spec() {
             valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart --detach-keys --preserve-fds'
             kind='images'
             ;;
+        'save' | 'image save')
+            options='--compress --format -m --multi-image-archive -o --output -q --quiet --uncompressed'
+            valued='--format -o --output'
+            kind='images'
+            ;;
         'start' | 'container start')
             options='--all -a --attach --detach-keys -f --filter -i --interactive -l --latest --sig-proxy'
             valued='--detach-keys -f --filter'
@@ -298,6 +316,56 @@ _rpod_spec() {
             valued='-f --format'
             kind=''
             ;;
+        'volume create')
+            options='-d --driver --ignore -l --label -o --opt'
+            valued='-d --driver -l --label -o --opt'
+            kind=''
+            ;;
+        'volume exists')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume export')
+            options='-o --output'
+            valued='-o --output'
+            kind=''
+            ;;
+        'volume import')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume inspect')
+            options='-a --all -f --format'
+            valued='-f --format'
+            kind=''
+            ;;
+        'volume ls' | 'volume list')
+            options='-f --filter --format -n --noheading -q --quiet'
+            valued='-f --filter --format'
+            kind=''
+            ;;
+        'volume mount')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'volume prune')
+            options='--filter -f --force'
+            valued='--filter'
+            kind=''
+            ;;
+        'volume rm' | 'volume remove')
+            options='-a --all -f --force -t --time'
+            valued='-t --time'
+            kind=''
+            ;;
+        'volume unmount' | 'volume umount')
+            options=''
+            valued=''
+            kind=''
+            ;;
         'wait' | 'container wait')
             options='--condition --ignore -i --interval -l --latest --return-on-first'
             valued='--condition -i --interval'
@@ -314,7 +382,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | generate | image | quadlet | system) ;; *) break ;; esac
+        case $path in container | generate | image | quadlet | system | volume) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

@@ -113,6 +113,7 @@ NOUNS = {
     "generate": _group("Describe containers for other programs."),
     "quadlet": _group("Run containers as systemd user services."),
     "system": _group("Manage rpod itself."),
+    "volume": _group("Manage volumes."),
 }
 for _noun, _app in NOUNS.items():
     if _noun:

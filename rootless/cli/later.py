@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """mount unmount umount init healthcheck events purge chown
-        push save load search manifest volume build builder secret
-        artifact farm auto-update completion config check network pod kube compose cri
+        push search build builder secret
+        artifact farm completion config check network pod kube compose cri
         dashboard""",
     "container": """mount unmount umount init""",
-    "image": """save load search mount unmount umount copy push build
-        sign verify trust scp""",
+    "image": """search push build
+        verify""",
     "generate": "kube spec",
     "system": "reset check migrate service connection",
 }
@@ -92,6 +92,7 @@ OPTIONS: dict[str, str] = {
     "unshare": "rootless-netns",
     "system prune": "build external",
     "generate systemd": "pod-prefix template",
+    "auto-update": "authfile",
     "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
     "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
     "transient-store url volumepath context host debug tls",

@@ -117,7 +117,7 @@ class Isolation:
     sysctl: Annotated[list[str], option("--sysctl", metavar="KEY=VALUE", text="A kernel setting of a namespace.")] = []
     uidmap: Annotated[list[str], option("--uidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the uid map.")] = []
     userns: Annotated[
-        str, option("--userns", metavar="MODE", text="User ids: host, keep-id[:uid=N,gid=N], container:NAME.")
+        str, option("--userns", metavar="MODE", text="User ids: host, keep-id[:uid=N,gid=N], auto, nomap …")
     ] = ""
     uts: Annotated[str, option("--uts", metavar="MODE", text="UTS namespace: private, host, container:NAME …")] = ""
 

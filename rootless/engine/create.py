@@ -48,6 +48,15 @@ def prepare(options: ContainerOptions) -> NewContainer:
     _check(options)
     image = images.ensure_image(options.image, _pull_options(options))
     store = Containers()
+    if (options.userns or config.load().containers.userns).partition(":")[0] == "auto":
+        from rootless.engine import autoids
+
+        with autoids.lock(store):
+            return _make(options, image, store)
+    return _make(options, image, store)
+
+
+def _make(options: ContainerOptions, image: Image, store: Containers) -> NewContainer:
     record = _record(options, image, store)
     wanted = _mounts(options, image, store)
     record.entrypoint, command = _command(options, image)
@@ -191,7 +200,7 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
         record.userns = f"ns:{arguments['target']}"
     else:
         ranges = userns.read_ranges()
-        maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
+        maps = _map(options, record, store, ranges)
         if maps is not None:
             record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
             record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
@@ -205,6 +214,17 @@ def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) 
     else:
         files.make_private(store.data_dir)
         record.driver = drivers.choose(wanted, store.data_dir)
+
+
+def _map(
+    options: ContainerOptions, record: ContainerRecord, store: Containers, ranges: userns.Ranges
+) -> userns.IdMap | None:
+    maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
+    if maps is None and record.userns.partition(":")[0] == "auto":
+        from rootless.engine import autoids
+
+        return autoids.choose(record, store, ranges)
+    return maps
 
 
 def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:

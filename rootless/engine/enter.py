@@ -50,8 +50,9 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
     if alive is None:
         raise StateError(f"container {container.name} is just being started", "try again")
     plan = start.root_plan(container.record, container.directory)
-    maps = start.id_map(container.record, userns.read_ranges())
-
+    ranges = userns.read_ranges()
+    shifted = start.is_shifted(container.record)
+    maps = userns.default_map(ranges) if shifted else start.id_map(container.record, ranges)
     spec = start.read_spec(container)
     own = {str(mount["destination"]) for mount in container.record.mounts}
 
@@ -64,7 +65,8 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
                     helpers += _place_fuse(mount, root)
                 elif mount.destination in own and mount.type in ("bind", drivers.OVERLAY):
                     mounts.perform(mount, root)
-            return work(os.open(plan.merged, os.O_RDONLY | os.O_DIRECTORY))
+            root_fd = os.open(plan.merged, os.O_RDONLY | os.O_DIRECTORY)
+            return _as_its_root(lambda: work(root_fd), plan) if shifted else work(root_fd)
         finally:
             for pid in helpers:
                 os.kill(pid, 15)
@@ -84,6 +86,13 @@ def _place_fuse(mount: Mount, root: mounts.Root) -> list[int]:
     syscalls.umount(plan.merged, syscalls.MNT_DETACH)
     mounts.place_tree(tree, mount, root)
     return helpers
+
+
+def _as_its_root(work: Callable[[], object], plan: drivers.RootPlan) -> object:
+    """Call ``work`` in the user namespace of a container that lacks the user's own id: below ours, the outer one."""
+    from rootless.kernel import nested
+
+    return userns.call_forked(lambda body: nested.fork_inside(body, plan.uids, plan.gids), work)
 
 
 def _mount(plan: drivers.RootPlan) -> list[int]:

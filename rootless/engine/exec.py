@@ -30,6 +30,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
     plan = join.JoinPlan(_spec(container, options), pidfd, _namespaces(container))
     plan.user = options.user or container.record.user
     plan.groups = [] if options.user else container.record.groups
+    plan.shifted = start.is_shifted(container.record)
     plan.cgroup = state.run.cgroup
     plan.limited = bool(set(cgroup.wanted_limits(plan.spec.resources)) - start.default_limits(plan.spec))
     plan.preserve_fds = options.preserve_fds

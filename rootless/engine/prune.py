@@ -10,7 +10,6 @@ from rootless.state import dependents
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
-from rootless.storage.volumes import VolumeStore
 
 _FILTERS = ("label", "label!", "until")
 
@@ -42,7 +41,9 @@ def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -
     report.images = _images(all, filters)
     report.layers = ImageStore(paths.data()).remove_unused_layers()
     if volumes:
-        _volumes(filters, report)
+        from rootless.engine import volumes as volume_verbs
+
+        report.volumes = volume_verbs.prune(filters)
     report.reclaimed_bytes = max(0, before - usage.tree_size(paths.data()))
     return report
 
@@ -88,14 +89,3 @@ def _images(all_: bool, filters: list[str]) -> list[str]:
             store.remove(image)
     store.sweep()
     return removed
-
-
-def _volumes(filters: list[str], report: PruneReport) -> None:
-    used = {str(mount["name"]) for container in Containers().all() for mount in container.record.mounts}
-    store = VolumeStore(paths.data())
-    for volume in store.all():
-        if volume.name not in used and all(
-            rules.has_label(volume.labels, text.partition("=")[2]) for text in filters if text.startswith("label=")
-        ):
-            store.remove(volume.name)
-            report.volumes.append(volume.name)

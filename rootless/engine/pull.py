@@ -76,6 +76,16 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
         transport.close()
 
 
+def is_current(name: str, image: Image, access: Access) -> bool:
+    """Whether the registry has ``image`` under ``name``. Raises ImageError, RegistryError."""
+    parsed = reference.parse(name)
+    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
+    try:
+        return _is_current(image, parsed, transport, access)
+    finally:
+        transport.close()
+
+
 def pull_all_tags(name: str, wanted: PullOptions) -> list[Image]:
     """Pull every tag of the repository ``name``. Raises as ``pull``, at the first tag that fails."""
     parsed = reference.parse(name)

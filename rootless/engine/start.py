@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CLEANUP = "from rootless.__main__ import main; main()"
 # --cgroups; a scope of systemd's would hold the monitor, too, a child of the caller's cgroup does not.
 _CGROUP_MANAGERS = {"disabled": "none", "no-conmon": "cgroupfs", "split": "split"}
+_NAMES = ("hosts", "resolv.conf", "hostname")
 _SINGLE_ID_SAID = "single-id-said"
 
 
@@ -132,6 +133,8 @@ def _plan(container: Container) -> LaunchPlan:
     if plan.maps is not None and plan.maps.single:
         _say_single_id()
     plan.joins = _join_pids(record)
+    if record.uid_map:
+        _shift(container, plan)
     plan.network = _network(record, settings.network.mtu)
     plan.user, plan.groups = record.user, record.groups
     plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
@@ -153,6 +156,24 @@ def _plan(container: Container) -> LaunchPlan:
 def cgroup_manager(record: ContainerRecord) -> str:
     """Who is to make the container's cgroup: a word of ``engine.cgroup_manager``, or split."""
     return _CGROUP_MANAGERS.get(record.cgroups) or config.load().engine.cgroup_manager
+
+
+def _shift(container: Container, plan: LaunchPlan) -> None:
+    """A container that lacks the user's own id: its root owns what is made for it, as far as it can."""
+    plan.shifted = is_shifted(container.record)
+    if plan.shifted:
+        empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
+        names_ = [] if "network" in plan.joins else [f"{container.directory}/{name}" for name in _NAMES]
+        plan.given = [*empty, *names_]
+
+
+def is_shifted(record: ContainerRecord) -> bool:
+    """Whether the user's own id is not in the container."""
+    if not record.uid_map:
+        return False
+    from rootless.kernel import nested
+
+    return not nested.holds_self(IdMap(_extents(record.uid_map), _extents(record.gid_map)))
 
 
 def default_limits(spec: Spec) -> frozenset[str]:
@@ -235,16 +256,18 @@ def _log(container: Container) -> LogPlan:
 
 def _empty_volumes(record: ContainerRecord) -> list[str]:
     """Volumes that are still empty are filled from the image at their first use."""
-    found = []
-    for mount in record.mounts:
-        if mount["type"] == "volume" and mount["source"] != "tmpfs" and mount.get("copy", True):
-            try:
-                empty = not os.listdir(str(mount["source"]))
-            except OSError as error:
-                raise StorageError(f"volume {mount['name']}: {os_reason(error)}") from error
-            if empty:
-                found.append(str(mount["destination"]))
-    return found
+    return [str(mount["destination"]) for mount in record.mounts if mount.get("copy", True) and _is_empty_volume(mount)]
+
+
+def _is_empty_volume(mount: dict[str, str | list[str] | bool]) -> bool:
+    if mount["type"] != "volume" or mount["source"] == "tmpfs":
+        return False
+    try:
+        return not os.listdir(str(mount["source"]))
+    except PermissionError:
+        return False  # somebody inside has closed it: it was in use
+    except OSError as error:
+        raise StorageError(f"volume {mount['name']}: {os_reason(error)}") from error
 
 
 def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
@@ -258,7 +281,7 @@ def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan
 
 
 def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
-    """hosts, resolv.conf and hostname, in place: they are bound into the container by inode."""
+    """hosts, resolv.conf and hostname (_NAMES), in place: they are bound into the container by inode."""
     if "network" in record.join:
         return
     own = [name for name in (record.hostname, record.name) if name]
@@ -272,6 +295,12 @@ def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan
         "hostname": f"{record.hostname}\n",
     }
     for name, text in texts.items():
-        fd = os.open(f"{container.directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        path = f"{container.directory}/{name}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        try:
+            fd = os.open(path, flags, 0o644)
+        except PermissionError:
+            os.unlink(path)  # it was given to a shifted container's root
+            fd = os.open(path, flags, 0o644)
         os.write(fd, text.encode())
         os.close(fd)

@@ -221,7 +221,12 @@ def fork_inside(work: Callable[[], object], maps: IdMap | None = None, flags: in
     when ``work`` raised. Raises LaunchError when the namespace cannot be made. This is the C
     library's fork, not a raw clone: the caller may have threads that hold its locks.
     """
-    maps = maps or default_map(read_ranges())
+    wanted = maps or default_map(read_ranges())
+    return fork_mapped(work, lambda pid: MapWriting(pid, wanted).finish(), flags)
+
+
+def fork_mapped(work: Callable[[], object], write: Callable[[int], None], flags: int) -> int:
+    """``fork_inside``, where ``write`` gives the child (its pid) the maps."""
     said, say = os.pipe()
     heard, go = os.pipe()
     pid = os.fork()
@@ -244,7 +249,7 @@ def fork_inside(work: Callable[[], object], maps: IdMap | None = None, flags: in
         answer = os.read(said, 256).decode()
         if answer != "1":
             raise LaunchError(f"cannot make a user namespace: {answer or 'the child was killed'}", "rpod doctor")
-        MapWriting(pid, maps).finish()
+        write(pid)
         os.write(go, b"1")
     except BaseException:
         os.close(go)

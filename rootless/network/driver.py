@@ -136,11 +136,21 @@ class Driver:
             raise UsageError(f"--network {self.name} takes no options")
         return {}
 
-    def start(self, pid: int, run_dir: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> Started:
+    def start(
+        self,
+        pid: int,
+        run_dir: str,
+        ports: list[PortMapping],
+        mtu: int,
+        options: Mapping[str, str],
+        *,
+        user_namespace: int = -1,
+    ) -> Started:
         """Begin to connect the namespaces of ``pid``, which has its id maps. Raises NetworkError.
 
         ``run_dir`` is the container's private directory for sockets; ``mtu`` in bytes, unless
-        ``options`` say another.
+        ``options`` say another. ``user_namespace`` (a descriptor) is where the helper has its
+        rights when that is not the user namespace of ``pid``; the caller is a child subreaper then.
         """
         if ports:
             raise NetworkError(f"--network {self.name} cannot publish ports", "--network slirp4netns can")

@@ -60,7 +60,16 @@ class Pasta(Driver):
                 )
         return {_ARGUMENTS: text}
 
-    def start(self, pid: int, run_dir: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> Started:
+    def start(
+        self,
+        pid: int,
+        run_dir: str,
+        ports: list[PortMapping],
+        mtu: int,
+        options: Mapping[str, str],
+        *,
+        user_namespace: int = -1,
+    ) -> Started:
         """Start pasta on the namespaces of ``pid``; see Driver.start."""
         path = spawn.which("pasta")
         if path is None:
@@ -76,7 +85,7 @@ class Pasta(Driver):
         ready = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         words = words_file()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        argv = [path, *_arguments(pid, fifo, ports, mtu, options)]
+        argv = [path, *_arguments(pid, user_namespace, fifo, ports, mtu, options)]
         try:
             child = spawn.start(argv, fds={0: null, 1: null, 2: words})
         except OSError as error:
@@ -106,11 +115,14 @@ def _refuse_impossible(ports: list[PortMapping], path: str) -> None:
             )
 
 
-def _arguments(pid: int, fifo: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> list[str]:
+def _arguments(
+    pid: int, user_namespace: int, fifo: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]
+) -> list[str]:
     """Words for the command line: the published ports and nothing else in either direction."""
     words = options[_ARGUMENTS].split(",") if options.get(_ARGUMENTS) else []
     arguments = ["--config-net", "--foreground", "--quiet", "--pid", fifo, "--dns-forward", _DNS]
-    arguments += ["--userns", f"/proc/{pid}/ns/user", "--netns", f"/proc/{pid}/ns/net"]
+    own = f"/proc/{os.getpid()}/fd/{user_namespace}" if user_namespace >= 0 else f"/proc/{pid}/ns/user"
+    arguments += ["--userns", own, "--netns", f"/proc/{pid}/ns/net"]
     if mtu and not {"-m", "--mtu"} & set(words):
         arguments += ["--mtu", str(mtu)]
     for short, long, protocol in (("-t", "--tcp-ports", "tcp"), ("-u", "--udp-ports", "udp")):

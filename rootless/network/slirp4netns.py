@@ -66,7 +66,16 @@ class Slirp4netns(Driver):
             options[name] = value
         return options
 
-    def start(self, pid: int, run_dir: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]) -> Started:
+    def start(
+        self,
+        pid: int,
+        run_dir: str,
+        ports: list[PortMapping],
+        mtu: int,
+        options: Mapping[str, str],
+        *,
+        user_namespace: int = -1,
+    ) -> Started:
         """Start slirp4netns on the namespaces of ``pid``; see Driver.start."""
         for port in ports:
             _refuse_impossible(port, options)
@@ -84,7 +93,7 @@ class Slirp4netns(Driver):
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         fds = {0: null, 1: null, 2: words, _READY_FD: ready_inside, _EXIT_FD: exit_inside, _DIRECTORY_FD: directory}
         try:
-            child = spawn.start([path, *arguments, str(pid), _INTERFACE], fds=fds)
+            child = _start([path, *arguments], pid, fds, user_namespace)
         except OSError as error:
             for fd in (ready, exit_, words, directory):
                 os.close(fd)
@@ -187,6 +196,15 @@ def _arguments(known: frozenset[str], mtu: int, options: Mapping[str, str], *, p
         # Through the descriptor: a Unix socket's path has at most 107 bytes.
         arguments.append(f"--api-socket=/proc/self/fd/{_DIRECTORY_FD}/{API_SOCKET}")
     return arguments
+
+
+def _start(command: list[str], pid: int, fds: dict[int, int], user_namespace: int) -> int:
+    if user_namespace < 0:
+        return spawn.start([*command, str(pid), _INTERFACE], fds=fds)
+    from rootless.kernel import nested
+
+    # With --userns-path, version 1.2 forgets to join it for its sandbox.
+    return nested.start(user_namespace, [*command, "--netns-type=path", f"/proc/{pid}/ns/net", _INTERFACE], fds)
 
 
 class _SlirpStarted(Started):

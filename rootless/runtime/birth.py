@@ -62,7 +62,7 @@ def start_init(plan: InitPlan, streams: Streams, cgroup_fd: int, *, hidden: bool
     Raises LaunchError, OSError.
     """
     ours, theirs = messages.pair()
-    if plan.joins or any(plan.spec.namespaces.values()):
+    if plan.shifted or plan.joins or any(plan.spec.namespaces.values()):
         pid = _clone_joined(plan, cgroup_fd, hidden, lambda: _be_init(plan, streams, ours, theirs))
     else:
         pid = syscalls.clone(plan.flags(), cgroup_fd)
@@ -84,7 +84,7 @@ def _be_init(plan: InitPlan, streams: Streams, ours: messages.Channel, theirs: m
 
 
 def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[], None]) -> int:
-    """Clone init out of a child that joined the namespaces of other processes.
+    """Clone init out of a child that joined other namespaces: another container's, or the one above its own.
 
     CLONE_PARENT makes init the launcher's child all the same.
     """
@@ -95,11 +95,17 @@ def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[
             os.close(read_end)
             if hidden:
                 syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+            if plan.shifted:
+                from rootless.runtime import outer
+
+                outer.enter(plan)
             _join(plan)
             pid = syscalls.clone(plan.flags() | syscalls.CLONE_PARENT, cgroup_fd)
             if pid == 0:
                 os.close(write_end)
                 body()
+            if plan.shifted and plan.maps is not None:
+                outer.write_maps(pid, plan)
             os.write(write_end, str(pid).encode())
         except OSError as error:
             os.write(write_end, f"!{os_reason(error)}".encode())

@@ -24,7 +24,7 @@ def change_mounts(root: Root, destinations: list[str], uid: int, gid: int) -> No
             tree = sc.open_tree(target, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
             os.close(target)
             sc.mount_setattr(tree, 0, sc.MOUNT_ATTR_RDONLY)
-            _change(tree, uid, gid)
+            change_tree(tree, uid, gid)
             os.close(tree)
         except OSError as error:
             raise LaunchError(
@@ -33,7 +33,7 @@ def change_mounts(root: Root, destinations: list[str], uid: int, gid: int) -> No
             ) from error
 
 
-def _change(fd: int, uid: int, gid: int) -> None:
+def change_tree(fd: int, uid: int, gid: int) -> None:
     """Change the entry at the O_PATH descriptor ``fd``, and what is below it."""
     if not stat.S_ISDIR(os.fstat(fd).st_mode):
         os.chown(f"/proc/self/fd/{fd}", uid, gid)

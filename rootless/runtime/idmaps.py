@@ -9,33 +9,39 @@ from __future__ import annotations
 import itertools
 import os
 
-from rootless.errors import LaunchError, UnsupportedError, UsageError
+from rootless.errors import LaunchError, UsageError
 from rootless.kernel.userns import HINT_RANGES, MAX_ID, Extent, IdMap, Ranges, default_map
 
 _MAX_EXTENTS = 340
+_MODES = {
+    "host": (),
+    "keep-id": ("uid", "gid", "size"),
+    "nomap": (),
+    "auto": ("size", "uidmapping", "gidmapping"),
+}
+_REPEATED = ("uidmapping", "gidmapping")
 
 
 def parse_mode(text: str) -> tuple[str, dict[str, str]]:
-    """``keep-id:uid=5,gid=6`` -> ("keep-id", {"uid": "5", "gid": "6"}); unknown ones are UsageErrors."""
+    """``keep-id:uid=5,gid=6`` -> ("keep-id", {"uid": "5", "gid": "6"}); unknown ones are UsageErrors.
+
+    What may be given several times comes joined by commas.
+    """
     mode, _, rest = text.partition(":")
     if mode in ("", "private"):
         mode = "host"
     if mode in ("container", "ns"):
         return mode, {"target": rest}
-    if mode in ("nomap", "auto"):
-        raise UnsupportedError(
-            f"--userns {mode} is not there yet: a container without your own id could not reach your image store",
-            "--userns keep-id, or --uidmap",
+    if mode not in _MODES:
+        raise UsageError(
+            f"--userns {text}: unknown mode", "host, keep-id[:uid=N,gid=N], auto[:size=N], nomap or container:NAME"
         )
-    known = {"host": (), "keep-id": ("uid", "gid", "size")}
-    if mode not in known:
-        raise UsageError(f"--userns {text}: unknown mode", "host, keep-id[:uid=N,gid=N] or container:NAME")
     options: dict[str, str] = {}
     for item in filter(None, rest.split(",")):
         key, equals, value = item.partition("=")
-        if not equals or key not in known[mode]:
+        if not equals or key not in _MODES[mode]:
             raise UsageError(f"--userns {text}: {item!r} is not an option of {mode}")
-        options[key] = value
+        options[key] = f"{options[key]},{value}" if key in options and key in _REPEATED else value
     return mode, options
 
 
@@ -46,7 +52,7 @@ def parse_id(text: str, what: str) -> int:
     return int(text)
 
 
-def _flatten(ranges: list[tuple[int, int]]) -> list[Extent]:
+def flatten(ranges: list[tuple[int, int]]) -> list[Extent]:
     """Subordinate ids numbered from 0 on."""
     extents = []
     position = 0
@@ -56,7 +62,7 @@ def _flatten(ranges: list[tuple[int, int]]) -> list[Extent]:
     return extents
 
 
-def _slice(extents: list[Extent], first: int, count: int, inside: int) -> list[Extent]:
+def cut(extents: list[Extent], first: int, count: int, inside: int) -> list[Extent]:
     """``count`` ids from number ``first`` of ``extents`` on, shown from ``inside`` on."""
     result = []
     for extent in extents:
@@ -66,19 +72,20 @@ def _slice(extents: list[Extent], first: int, count: int, inside: int) -> list[E
     return result
 
 
-def _total(extents: list[Extent]) -> int:
+def total(extents: list[Extent]) -> int:
+    """How many ids ``extents`` map."""
     return sum(extent.size for extent in extents)
 
 
 def keep_id(own: int, shown: int, ranges: list[tuple[int, int]], size: int | None) -> list[Extent]:
     """The user's id ``own`` shown as ``shown``; subordinate ids fill the numbers around it."""
-    sub = _flatten(ranges)
-    if shown and _total(sub) < shown:
-        raise LaunchError(f"keep-id needs {shown} subordinate ids and there are {_total(sub)}", HINT_RANGES)
-    rest = _total(sub) - shown
+    sub = flatten(ranges)
+    if shown and total(sub) < shown:
+        raise LaunchError(f"keep-id needs {shown} subordinate ids and there are {total(sub)}", HINT_RANGES)
+    rest = total(sub) - shown
     if size is not None:
         rest = min(rest, max(0, size - shown - 1))
-    return [*_slice(sub, 0, shown, 0), Extent(shown, own, 1), *_slice(sub, shown, rest, shown + 1)]
+    return [*cut(sub, 0, shown, 0), Extent(shown, own, 1), *cut(sub, shown, rest, shown + 1)]
 
 
 def _keep_id_map(options: dict[str, str], ranges: Ranges) -> IdMap:
@@ -105,8 +112,8 @@ def explicit(mappings: list[str], ranges: Ranges, *, uids: bool) -> list[Extent]
         first = parse_id(fields[1].removeprefix("@"), option)
         if size < 1 or inside + size - 1 > MAX_ID:
             raise UsageError(f"{option} {text}: the size is out of range")
-        found = _host_slice(stored, first, size, inside) if host else _slice(stored, first, size, inside)
-        if _total(found) != size:
+        found = _host_slice(stored, first, size, inside) if host else cut(stored, first, size, inside)
+        if total(found) != size:
             raise UsageError(f"{option} {text}: {size} ids from {fields[1]} on are not all yours", "rpod doctor")
         result += found
     return check(result, option)
@@ -134,23 +141,25 @@ def check(extents: list[Extent], option: str) -> list[Extent]:
 
 
 def choose(mode: str, uidmap: list[str], gidmap: list[str], ranges: Ranges) -> IdMap | None:
-    """The map of a new container's user namespace; None stands for the default map, made anew at each start."""
+    """The map of a new container's user namespace; None stands for the default map, made anew at each start.
+
+    ``auto`` is not decided here but by runtime/autoids.py, which has to know of the others.
+    """
     name, options = parse_mode(mode)
     if uidmap or gidmap:
         if name != "host":
             raise UsageError(f"--uidmap and --gidmap do not go together with --userns {mode}")
         uids = explicit(uidmap or gidmap, ranges, uids=True)
-        maps = IdMap(uids, explicit(gidmap or uidmap, ranges, uids=False))
-        _demand_own_ids(maps)
-        return maps
-    return _keep_id_map(options, ranges) if name == "keep-id" else None
+        return IdMap(uids, explicit(gidmap or uidmap, ranges, uids=False))
+    if name == "keep-id":
+        return _keep_id_map(options, ranges)
+    if name == "nomap":
+        demand_ranges(mode, ranges)
+        return IdMap(flatten(ranges.uids), flatten(ranges.gids))
+    return None
 
 
-def _demand_own_ids(maps: IdMap) -> None:
-    """The container must have the user's own id somewhere: the store belongs to it and is closed to all others."""
-    for extents, own, option in ((maps.uids, os.geteuid(), "--uidmap"), (maps.gids, os.getegid(), "--gidmap")):
-        if not any(extent.outside <= own < extent.outside + extent.size for extent in extents):
-            raise UnsupportedError(
-                f"{option} without your own id ({own}) is not there yet: the container could not reach your store",
-                f"{option} N:0:1 shows it as N",
-            )
+def demand_ranges(mode: str, ranges: Ranges) -> None:
+    """LaunchError for a user without subordinate ids, of whom ``mode`` needs some."""
+    if not ranges.uids or not ranges.gids:
+        raise LaunchError(f"--userns {mode} needs subordinate ids, and this user has none", HINT_RANGES)

@@ -44,6 +44,10 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
         if plan.maps is None:
             # In a joined user namespace others live already: none may trace us, or open what we are (exe, mem, fd).
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        if plan.shifted:
+            from rootless.runtime import outer
+
+            outer.open_all(plan, streams)
         userns.become_root()
         _set_up(plan, channel, streams, prepared)
         if plan.gate is not None:
@@ -144,7 +148,11 @@ def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
                 f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
             ) from error
     else:
-        mounts.place(_receive_root(channel), os.open(merged, os.O_PATH | os.O_DIRECTORY))
+        tree = _receive_root(channel)
+        target = plan.root_target if plan.shifted else os.open(merged, os.O_PATH | os.O_DIRECTORY)
+        syscalls.move_mount(tree, target)
+        os.close(target)
+        return mounts.Root(tree)
     return mounts.Root.at(merged)
 
 

@@ -44,6 +44,7 @@ class JoinPlan:
         "limited",
         "namespaces",
         "preserve_fds",
+        "shifted",
         "spec",
         "state",
         "user",
@@ -61,6 +62,7 @@ class JoinPlan:
         self.limited = False  # whether the user gave limits, so that running outside the cgroup is no way out
         self.preserve_fds = 0
         self.die_with_caller = True
+        self.shifted = False  # as InitPlan.shifted
 
 
 def enter(init_pidfd: int, namespaces: list[str]) -> None:
@@ -129,6 +131,10 @@ def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
     """Start the program of ``plan`` inside. Returns when it has been exec'ed; raises what went wrong."""
     ours, theirs = messages.pair()
     prepared = program.prepare(plan.spec)
+    if plan.shifted:
+        from rootless.runtime import outer
+
+        outer.open_streams(streams)
 
     def body() -> None:
         ours.close()

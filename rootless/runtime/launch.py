@@ -124,10 +124,14 @@ class _Launcher:
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
         roots = self._fuse_roots()
         hidden = plan.network is None and not roots
+        if plan.shifted:
+            from rootless.runtime import outer
+
+            plan.outer_fd = outer.open_for(plan)
         newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
-        writing = None if plan.maps is None else userns.MapWriting(self.init_pid, plan.maps)
+        writing = None if plan.maps is None or plan.shifted else userns.MapWriting(self.init_pid, plan.maps)
         listener = unix.listen(plan.attach_path, _BACKLOG)
         if writing is not None:
             writing.finish()
@@ -172,14 +176,22 @@ class _Launcher:
         network = self.plan.network
         if network is None:
             return None
-        started = network.driver.start(self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options)
+        outer = self.plan.outer_fd
+        started = network.driver.start(
+            self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options, user_namespace=outer
+        )
         self.helpers += started.helpers
         self.held += started.held
         self.undo.append(started.stop)
         return started
 
     def _open_user_namespace(self) -> int:
-        """The container's user namespace; opened before init changes its id and closes its /proc entries."""
+        """Where fuse-overlayfs works: the container's user namespace, or the outer one of a shifted container.
+
+        Opened before init changes its id and closes its /proc entries.
+        """
+        if self.plan.shifted:
+            return self.plan.outer_fd
         path = self.plan.spec.namespaces.get("user", "")
         pid = self.plan.joins.get("user", self.init_pid)
         return os.open(path or f"/proc/{pid}/ns/user", os.O_RDONLY)

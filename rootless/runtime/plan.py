@@ -55,13 +55,17 @@ class InitPlan:
         "copy_up",
         "extras",
         "gate",
+        "given",
         "groups",
         "init",
         "joins",
         "maps",
         "network",
+        "outer_fd",
         "preserve_fds",
         "root",
+        "root_target",
+        "shifted",
         "spec",
         "user",
     )
@@ -70,6 +74,10 @@ class InitPlan:
         self.spec = spec
         self.root = root
         self.maps: IdMap | None = None  # None: the user namespace is joined, or the caller's own
+        self.shifted = False  # the user's own id is not in the container: runtime/outer.py
+        self.outer_fd = -1  # the user namespace above a shifted container's
+        self.root_target = -1  # where a shifted container's root is put
+        self.given: list[str] = []  # host paths that belong to a shifted container's root from now on
         self.joins: dict[str, int] = {}  # namespace type -> pid whose namespace is joined
         self.network: NetworkPlan | None = None
         self.user: str | None = ""

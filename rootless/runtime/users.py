@@ -87,6 +87,21 @@ def id_names(root: Root, path: str) -> list[list[str]]:
     return [[fields[2], fields[0]] for fields in _read(root, path) if len(fields) >= 3 and _id(fields[2]) is not None]
 
 
+def highest_number(user: str, groups: list[str]) -> int:
+    """The highest id that ``user[:group]`` and further groups name by number, 0 without one."""
+    return max([0, *(_id(word) or 0 for word in [*user.split(":"), *groups])])
+
+
+def highest_id(root: Root, path: str, user: str, groups: list[str]) -> int:
+    """The highest id in /etc/passwd or /etc/group; that of nobody only where ``user`` or ``groups`` name it."""
+    wanted = {*user.split(":"), *groups}
+    found = [0]
+    for fields in _read(root, path):
+        if fields[0] in wanted or fields[0] not in ("nobody", "nogroup"):
+            found += [_id(text) or 0 for text in fields[2 : 4 if path.endswith("passwd") else 3]]
+    return max(found)
+
+
 def look_up(root: Root, text: str, extra_groups: list[str]) -> User:
     """``user[:group]``, names or numbers, "" is root. Raises LaunchError for a name that is not there."""
     user, colon, group = text.partition(":")

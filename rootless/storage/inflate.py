@@ -47,20 +47,26 @@ def _open(read: Callable[[int], bytes], media_type: str) -> Iterator[bytes]:
     start = b""
     while len(start) < len(_XZ_MAGIC) and (data := read(_READ)):
         start += data
-    form = "plain"
-    if start.startswith(_GZIP_MAGIC):
-        form = "gzip"
-    elif start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
-        form = "zstd"
-    elif start.startswith(_XZ_MAGIC):
-        form = "xz"
-    elif start.startswith(_BZIP2_MAGIC):
-        form = "bzip2"
+    form = _recognize(start)
     wanted = _form(media_type)
     if wanted not in ("", form):
         raise StorageError(f"the layer is {form} although its media type is {media_type}")
     source = _Replayed(start, read)
     yield from {"gzip": _gzip, "zstd": _zstd, "plain": _plain, "xz": _xz, "bzip2": _bzip2}[form](source)
+
+
+def is_compressed(start: bytes) -> bool:
+    """Whether a file that begins with ``start`` (6 bytes or more) is compressed."""
+    return _recognize(start) != "plain"
+
+
+def _recognize(start: bytes) -> str:
+    if start.startswith(_ZSTD_MAGIC) or _is_skippable(start):
+        return "zstd"
+    for form, magic in (("gzip", _GZIP_MAGIC), ("xz", _XZ_MAGIC), ("bzip2", _BZIP2_MAGIC)):
+        if start.startswith(magic):
+            return form
+    return "plain"
 
 
 def _is_skippable(start: bytes) -> bool:

@@ -41,7 +41,7 @@ _META = frozenset((b"x", b"X", b"g", b"L", b"K", b"V", b"N"))
 class _Source:
     """Bytes on demand out of chunks of any size."""
 
-    __slots__ = ("_chunk", "_keep", "_length", "_next", "_position", "_view")
+    __slots__ = ("_before", "_chunk", "_keep", "_length", "_next", "_position", "_view")
 
     def __init__(self, next_chunk: Callable[[], bytes], keep: Callable[[bytes | memoryview], None] | None) -> None:
         self._next = next_chunk
@@ -50,6 +50,12 @@ class _Source:
         self._view = memoryview(b"")
         self._length = 0
         self._position = 0
+        self._before = 0  # bytes of the chunks that are used up
+
+    @property
+    def offset(self) -> int:
+        """How many bytes were taken."""
+        return self._before + self._position
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, fewer only at the end."""
@@ -80,6 +86,7 @@ class _Source:
     def piece(self, size: int) -> memoryview:
         """At least one and at most ``size`` bytes without copying; empty at the end."""
         if self._position == self._length:
+            self._before += self._length
             self._chunk = self._next()
             self._view = memoryview(self._chunk)
             self._length = len(self._chunk)
@@ -114,6 +121,11 @@ class TarStream:
     def __iter__(self) -> Iterator[Entry]:
         while (entry := self._next_entry()) is not None:
             yield entry
+
+    @property
+    def offset(self) -> int:
+        """Where in the (uncompressed) archive the data that was not read yet begins."""
+        return self._source.offset
 
     def piece(self) -> memoryview:
         """The next data bytes of the current entry, as many as are at hand; empty after the last."""

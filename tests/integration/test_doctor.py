@@ -94,6 +94,19 @@ def test_user_namespaces_limited_to_none() -> None:
     assert findings["overlay"]["fix"] == findings["user-namespace"]["fix"]
 
 
+def test_in_a_chroot() -> None:
+    enter = (
+        "top=$(mktemp -d) && mount -t tmpfs none $top && mkdir $top/root && cd /",
+        "for name in *; do",
+        "if [ -L $name ]; then cp -P $name $top/root/; elif [ -d $name ]; then mkdir $top/root/$name",
+        "mount --rbind $name $top/root/$name; fi; done",
+        'exec chroot $top/root "$@"',
+    )
+    finding = examine("user-namespace", prefix=in_namespace(*enter))["user-namespace"]
+    assert finding["cause"] == "userns-chroot"
+    assert "pivot_root" in str(finding["fix"])
+
+
 def test_no_subordinate_ids(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     hide = [f"mount --bind {tmp_path}/empty {path}" for path in ("/etc/subuid", "/etc/subgid")]

@@ -76,6 +76,85 @@ def test_the_namespace_of_another_container(rpod: Rpod, image: str) -> None:
     )
 
 
+LOOK = "stat -c %u:%g /bin/busybox /home/user /etc/hosts; echo seen >/dev/stderr; tail -n 1 /proc/self/uid_map"
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (("--userns", "nomap"), 0),
+        (("--userns", "auto:size=3000"), 0),
+        (("--uidmap", "0:1:1000", "--uidmap", "1000:2000:9"), 1000),
+    ],
+)
+@pytest.mark.parametrize("network", ["none", "slirp4netns"])
+def test_a_container_without_the_users_own_id(
+    rpod: Rpod, image: str, words: tuple[str, ...], first: int, network: str
+) -> None:
+    done = rpod("run", "--rm", "--network", network, *words, image, "sh", "-c", LOOK)
+    root, user, hosts, line = done.out.splitlines()
+    assert (done.code, root, user, hosts) == (0, "0:0", "1000:1000", "0:0"), done
+    assert "seen" in done.err
+    assert line.split()[0] == str(first)
+
+
+def test_the_user_does_not_exist_under_nomap(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("")
+    tmp_path.chmod(0o777)
+    script = "stat -c %u:%g /data/mine; rm /data/mine && echo removed; touch /data/made"
+    out = rpod.ok("run", "--rm", "--userns", "nomap", "-v", f"{tmp_path}:/data", image, "sh", "-c", script)
+    assert out.split() == ["65534:65534", "removed"]
+    assert (tmp_path / "made").stat().st_uid not in (0, UID)
+    rpod.ok("unshare", "rm", f"{tmp_path}/made")
+
+
+def test_the_whole_life_without_the_users_own_id(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("hello")
+    rpod.ok("run", "-d", "--name", "life", "--userns", "auto", "-v", "stuff:/home/user", image, "sleep", "60")
+    inner = "id -u; chown 5:6 /home/user/f; stat -c %u:%g /home/user /home/user/f; echo said >/dev/stdout"
+    rpod.ok("cp", f"{tmp_path}/file", "life:/home/user/f")
+    assert rpod.ok("exec", "life", "sh", "-c", inner).split() == ["0", "1000:1000", "5:6", "said"]
+    assert rpod.ok("exec", "-u", "user", "life", "id", "-u") == "1000"
+    assert rpod.ok("top", "life", "user", "huser").split()[2:] == [
+        "root",
+        rpod.ok("inspect", "life", "--format", FIRST),
+    ]
+    rpod.ok("stop", "-t", "0", "life")
+    rpod.ok("cp", f"{tmp_path}/file", "life:/root/later")
+    rpod.ok("cp", "life:/home/user/f", f"{tmp_path}/back")
+    assert (tmp_path / "back").read_text() == "hello"
+    rpod.ok("start", "life")
+    rpod.ok("restart", "-t", "0", "life")
+    assert rpod.ok("exec", "life", "stat", "-c", "%u:%g", "/root/later", "/home/user/f").split() == ["0:0", "5:6"]
+    joined = rpod.ok(
+        "run", "--rm", "--network", "container:life", image, "sh", "-c", "stat -c %u /bin; cat /proc/self/uid_map"
+    )
+    assert joined.split() == ["0", *rpod.ok("exec", "life", "cat", "/proc/self/uid_map").split()]
+    stored = rpod.data / "containers" / rpod.ok("inspect", "life", "--format", "{{.Id}}") / "diff/root/later"
+    assert rpod.ok("unshare", "stat", "-c", "%u:%g", str(stored)) == "0:0", "stored under the default map"
+    rpod.ok("rm", "-f", "-t", "0", "life")
+
+
+FIRST = '{{index (split (index .HostConfig.IDMappings.UidMap 0) ":") 1}}'
+
+
+def test_automatic_ids_are_nobody_elses(rpod: Rpod, image: str) -> None:
+    runs = [rpod.start("create", "--name", f"auto{n}", "--userns", "auto:size=1500", image) for n in range(4)]
+    assert [run.wait() for run in runs] == [0] * 4
+    rpod.ok("create", "--name", "auto4", "--userns", "auto", "-u", "5000", image)
+    rpod.ok("create", "--name", "auto5", "--userns", "auto:uidmapping=7:0:1", image, "cat", "/proc/self/uid_map")
+    taken: set[int] = set()
+    for number in range(6):
+        for line in rpod.ok(
+            "inspect", f"auto{number}", "--format", "{{range .HostConfig.IDMappings.UidMap}}{{.}} {{end}}"
+        ).split():
+            _, outside, size = map(int, line.split(":"))
+            assert taken.isdisjoint(range(outside, outside + size))
+            taken |= set(range(outside, outside + size))
+    assert UID in taken
+    assert rpod.ok("start", "-a", "auto5").splitlines()[1].split() == ["7", "0", "1"]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -83,9 +162,9 @@ def test_the_namespace_of_another_container(rpod: Rpod, image: str) -> None:
         (("--userns", "keep-id:uid=x"), "'x'"),
         (("--userns", "keep-id:colour=1"), "colour"),
         (("--uidmap", "0:0:99999999"), "0:0:99999999"),
-        (("--userns", "auto"), "not there yet"),
-        (("--userns", "nomap"), "not there yet"),
-        (("--uidmap", "0:1:1000"), "own id"),
+        (("--userns", "auto:colour=1"), "colour"),
+        (("--userns", "auto:size=99999999"), "no 99999999 subordinate ids"),
+        (("--userns", "nomap:size=5"), "size=5"),
         (("--userns", "container:nobody"), "nobody"),
     ],
 )

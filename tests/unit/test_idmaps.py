@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from rootless.errors import LaunchError, UnsupportedError, UsageError
-from rootless.kernel.userns import Extent, Ranges
-from rootless.runtime import idmaps
+from rootless.errors import LaunchError, UsageError
+from rootless.kernel.userns import Extent, IdMap, Ranges
+from rootless.runtime import autoids, idmaps
 from rootless.storage.drivers import shift_triples
 
 RANGES = Ranges([(100000, 1000), (300000, 64536)], [(100000, 65536)])
@@ -72,10 +72,51 @@ def test_overlaps_are_refused_before_the_kernel_does() -> None:
         idmaps.choose("", ["0:1:10", "20:5:10"], [], RANGES)
 
 
-def test_a_map_without_the_own_id_is_refused_by_name() -> None:
-    for mode, mapping in (("nomap", []), ("auto", []), ("auto:size=5", []), ("", ["0:1:10"])):
-        with pytest.raises(UnsupportedError, match="not there yet"):
-            idmaps.choose(mode, mapping, [], RANGES)
+def test_nomap_leaves_the_user_out() -> None:
+    maps = idmaps.choose("nomap", [], [], RANGES)
+    assert maps is not None
+    assert show(maps.uids) == ["0:100000:1000", "1000:300000:64536"]
+    assert show(maps.gids) == ["0:100000:65536"]
+    with pytest.raises(LaunchError, match="nomap needs subordinate ids"):
+        idmaps.choose("nomap", [], [], Ranges([], []))
+
+
+def test_auto_takes_what_nobody_has() -> None:
+    taken: list[IdMap] = []
+    for needed, uids, gids in (
+        (5, ["0:300000:1024"], ["0:100000:1024"]),  # the first range is too small, and 1024 is the least
+        (0, ["0:301024:1024"], ["0:101024:1024"]),
+        (3000, ["0:302048:3000"], ["0:102048:3000"]),
+    ):
+        # In the order of the subordinate ids the first range is the first thousand.
+        maps = autoids.choose({}, needed, RANGES, [*taken, IdMap([Extent(0, 100000, 1000)], [])])
+        assert (show(maps.uids), show(maps.gids)) == (uids, gids)
+        taken.append(maps)
+
+
+def test_auto_crosses_ranges_and_fills_gaps() -> None:
+    maps = autoids.choose({"size": "1500"}, 0, RANGES, [])
+    assert show(maps.uids) == ["0:100000:1000", "1000:300000:500"]
+    between = autoids.choose({"size": "10"}, 0, RANGES, [IdMap([Extent(0, 100010, 60000)], [Extent(0, 100000, 5)])])
+    assert (show(between.uids), show(between.gids)) == (["0:100000:10"], ["0:100005:10"])
+
+
+def test_auto_ends_where_the_ids_end() -> None:
+    with pytest.raises(LaunchError, match="no 2000 subordinate ids in a row are free"):
+        autoids.choose({"size": "2000"}, 0, RANGES, [IdMap([Extent(0, 300000, 64000)], [])])
+    with pytest.raises(LaunchError, match="auto needs subordinate ids"):
+        autoids.choose({}, 0, Ranges([], []), [])
+    with pytest.raises(UsageError):
+        autoids.choose({"size": "0"}, 0, RANGES, [])
+
+
+def test_auto_with_mappings_of_the_users_own() -> None:
+    options = idmaps.parse_mode("auto:size=100,uidmapping=5:0:1,uidmapping=200:50:10")[1]
+    maps = autoids.choose(options, 0, RANGES, [])
+    own = f"5:{os.geteuid()}:1"
+    # Subordinate ids 50 to 59 are given away by name, so the hundred come behind them.
+    assert show(maps.uids) == ["0:100059:5", "6:100065:94", own, "200:100049:10"]
+    assert show(maps.gids) == ["0:100000:100"]
 
 
 @pytest.mark.parametrize("mode", ["keepid", "keep-id:uid", "keep-id:uid=x", "host:size=3"])

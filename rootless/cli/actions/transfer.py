@@ -1,4 +1,4 @@
-"""``login logout pull push search``."""
+"""``login logout pull push save load search``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from rootless.cli.actions.lifecycle import duration_s
 from rootless.cli.actions.names import Each
 from rootless.errors import RpodError, UsageError
 from rootless.image.access import Access, PullOptions, platform_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _POLICIES = ("always", "missing", "newer", "never")
 
@@ -110,3 +114,23 @@ def pull(  # noqa: PLR0913 - one per option
             for ident in dict.fromkeys(image.hex for image in found):
                 output.emit(ident)
     return each.code
+
+
+def save(*, images: list[str], **options: Any) -> int:
+    """Write images."""
+    from rootless.engine import save as engine
+
+    chosen = engine.SaveOptions()
+    for name, value in options.items():
+        setattr(chosen, name, value)
+    engine.save(images, chosen)
+    return 0
+
+
+def load(*, input: str, quiet: bool) -> int:
+    """Store images and print their names."""
+    from rootless.engine import load as engine
+
+    for name in engine.load(input, quiet=quiet):
+        output.emit(f"Loaded image: {name}")
+    return 0

@@ -1,4 +1,4 @@
-"""``quadlet`` and ``generate systemd``."""
+"""``quadlet``, ``generate systemd`` and ``auto-update``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,23 @@ if TYPE_CHECKING:
 
     from rootless.engine.quadlet_verify import Report
 
+_FAILED = 125
 _LIST = output.Layout(
     {"Name": "NAME", "UnitName": "UNIT NAME", "Path": "PATH ON DISK", "Status": "STATUS", "App": "APPLICATION"},
     ("Name", "UnitName", "Path", "Status", "App"),
+)
+
+_UPDATES = output.Layout(
+    {
+        "Unit": "UNIT",
+        "Container": "CONTAINER",
+        "Image": "IMAGE",
+        "Policy": "POLICY",
+        "Updated": "UPDATED",
+        "ContainerName": "CONTAINER NAME",
+        "ContainerID": "CONTAINER ID",
+    },
+    ("Unit", "Container", "Image", "Policy", "Updated"),
 )
 
 
@@ -176,3 +190,16 @@ def _name_option(argv: list[str]) -> str:
     from rootless.cli import fast
 
     return str(fast.values(argv).get("name", ""))
+
+
+def auto_update(*, dry_run: bool, format: str, noheading: bool, rollback: bool, tls_verify: bool | None) -> int:
+    """Update containers; 125 if one could not be."""
+    from rootless.engine import auto_update as engine
+
+    tasks = engine.auto_update(dry_run=dry_run, rollback=rollback, tls_verify=tls_verify)
+    rows = [task.to_json() for task in tasks]
+    output.listing(rows, _UPDATES, format, rows, noheading=noheading)
+    errors = {error.message: error for task in tasks for error in task.errors}
+    for error in errors.values():
+        output.report(error)
+    return _FAILED if errors else 0

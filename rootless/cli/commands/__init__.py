@@ -14,6 +14,7 @@ from rootless.cli.commands import (
     transfer,
     units,
     update,
+    volume,
     watch,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "transfer",
     "units",
     "update",
+    "volume",
     "watch",
 ]

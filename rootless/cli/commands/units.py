@@ -1,4 +1,4 @@
-"""``quadlet``, ``generate systemd``: containers as systemd user services."""
+"""``quadlet``, ``generate systemd``, ``auto-update``: containers as systemd user services."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -135,3 +135,26 @@ class GenerateSystemd:
         option("--time", "-t", "--stop-timeout", metavar="SECONDS", text="How long a stop waits before SIGKILL."),
     ] = None
     wants: Annotated[list[str], option("--wants", metavar="UNIT", text="This unit is started, too.")] = []
+
+
+@command(
+    "auto-update",
+    runs="units:auto_update",
+    examples=["rpod auto-update --dry-run", "rpod auto-update --format '{{.Unit}} {{.Updated}}'"],
+)
+class AutoUpdate:
+    """Restart containers with the newest version of their image: those with the label io.containers.autoupdate.
+
+    The label says where to look: registry, or local for an image that was pulled or built here. The container must run
+    in a systemd unit, as that of a Quadlet file with AutoUpdate=.
+    """
+
+    dry_run: Annotated[bool, option("--dry-run", text="Only say what would be updated.")] = False
+    format: Format = ""
+    noheading: Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")] = False
+    rollback: Annotated[bool, option("--rollback", text="Back to the old image if the unit does not start (true).")] = (
+        True
+    )
+    tls_verify: Annotated[bool | None, option("--tls-verify", text="Ask for HTTPS and a good certificate (true).")] = (
+        None
+    )

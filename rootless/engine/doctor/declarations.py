@@ -86,6 +86,11 @@ CAUSES = {
         ADMIN,
         _sysctl("kernel.apparmor_restrict_unprivileged_userns=0"),
     ),
+    "userns-chroot": Cause(
+        "this is a chroot, in which the kernel allows no user namespaces",
+        ADMIN,
+        advice="enter the tree by pivot_root instead: systemd-nspawn -D DIR, or bwrap --bind DIR /",
+    ),
     "userns-seccomp": Cause(
         "a seccomp filter around this session refuses user namespaces, as container engines set it",
         USER,
@@ -260,7 +265,15 @@ CHECKS = (
         "user namespace",
         "one is made, and a file system is mounted in it",
         "it is what lets a user be root in a container and nobody outside",
-        ("userns-kernel", "userns-limit", "userns-sysctl", "userns-apparmor", "userns-seccomp", "userns-unknown"),
+        (
+            "userns-kernel",
+            "userns-limit",
+            "userns-sysctl",
+            "userns-apparmor",
+            "userns-chroot",
+            "userns-seccomp",
+            "userns-unknown",
+        ),
         ids.user_namespace,
     ),
     Check(

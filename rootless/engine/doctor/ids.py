@@ -156,6 +156,8 @@ def _userns_cause() -> str:
     for path, forbids, cause in _USERNS_SYSCTLS:
         if kernel_setting(path) == forbids:
             return cause
+    if not _root_is_a_mount():
+        return "userns-chroot"
     return "userns-seccomp" if status_field("Seccomp") == "2" else "userns-unknown"
 
 
@@ -190,6 +192,12 @@ def stored_ids() -> Verdict:
                 if uid != os.geteuid() and not any(first <= uid < first + size for first, size in ranges.uids):
                     return Verdict(f"{entry.path} belongs to id {uid}, which is not yours now", "ids-moved")
     return Verdict(f"{len(names)} layers belong to this user's ids")
+
+
+def _root_is_a_mount() -> bool:
+    """False after a chroot into a directory: the kernel refuses user namespaces there (current_chrooted)."""
+    lines = files.read_file("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines()
+    return any(line.split(" ")[4] == "/" for line in lines)
 
 
 def id_maps() -> Verdict:

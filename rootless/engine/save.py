@@ -1,0 +1,129 @@
+"""``save``: images into an archive or a directory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rootless import paths
+from rootless.engine import images as image_names
+from rootless.engine.target_file import TargetFile
+from rootless.engine.transports.blobs import Folder
+from rootless.engine.transports.directory import DirectoryTarget
+from rootless.engine.transports.docker_archive import DockerArchiveTarget
+from rootless.engine.transports.layout import LayoutTarget
+from rootless.engine.transports.local import GZIP, PLAIN, StoredImage
+from rootless.engine.transports.model import DOCKER
+from rootless.errors import UsageError
+from rootless.image import progress, reference
+from rootless.storage.images import ImageStore
+from rootless.storage.pack import Packer
+from rootless.storage.staging import Staging
+
+if TYPE_CHECKING:
+    from rootless.engine.transports.model import SourceImage
+    from rootless.storage.image_record import Image
+
+FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
+
+
+class SaveOptions:
+    """Options of ``save`` under podman-save(1)'s names."""
+
+    def __init__(self) -> None:
+        self.compress = False
+        self.format = "docker-archive"
+        self.multi_image_archive = False
+        self.output = ""
+        self.quiet = False
+        self.uncompressed = False
+
+
+def save(names: list[str], options: SaveOptions) -> None:
+    """Write the image ``names[0]``, the others being more names of it; with -m every one is an image of its own."""
+    _check(names, options)
+    if options.multi_image_archive:
+        chosen = [(image, _own_names(name, image)) for name in names for image in [image_names.resolve(name)]]
+    else:
+        image = image_names.resolve(names[0])
+        more = [reference.parse_target(name).tagged for name in names[1:]]
+        chosen = [(image, [*_own_names(names[0], image), *more])]
+    shown = progress.choose(quiet=options.quiet)
+    try:
+        sources = []
+        for found, tags in chosen:
+            shown.message(f"Saving {', '.join(tags) or found.hex[:12]}")
+            sources.append(StoredImage(found, tags, _compression(options)))
+        write(sources, options.format, options.output)
+    finally:
+        shown.close()
+
+
+def _check(names: list[str], options: SaveOptions) -> None:
+    if options.format not in FORMATS:
+        raise UsageError(f"--format {options.format}: there is no such format", ", ".join(FORMATS))
+    if options.format.endswith("-dir") and not options.output:
+        raise UsageError(f"--format {options.format} needs --output", "rpod save --format oci-dir -o DIRECTORY IMAGE")
+    if options.compress and options.format != "docker-dir":
+        raise UsageError("--compress works with --format docker-dir only", "other forms are compressed, or never are")
+    if options.compress and options.uncompressed:
+        raise UsageError("--compress and --uncompressed exclude each other", "leave one out")
+    if options.multi_image_archive and options.format != "docker-archive":
+        raise UsageError("--multi-image-archive works with --format docker-archive only")
+    if not names:
+        raise UsageError("an image is missing", "rpod images")
+
+
+def _compression(options: SaveOptions) -> str | None:
+    """How layers are written: as the image's manifest has them where nothing else was asked for."""
+    if options.uncompressed:
+        return PLAIN
+    return GZIP if options.compress else None
+
+
+def _own_names(typed: str, image: Image) -> list[str]:
+    """The name that was meant; an id stands for all names of its image, as with Podman for none."""
+    if image.found_as and "@" not in image.found_as:
+        return [image.found_as]
+    return [name for name in ImageStore(paths.data()).names(image) if "@" not in name] if typed == image.hex else []
+
+
+def write(sources: list[StoredImage], format_: str, output: str) -> None:
+    """Write ``sources`` in one of FORMATS to the path ``output`` ("": standard output)."""
+    if format_ == "docker-archive":
+        with TargetFile(output, "rpod save IMAGE > image.tar, or --output FILE") as file:
+            target = DockerArchiveTarget(file)
+            for source in sources:
+                target.put(source, source.names)
+            target.finish()
+    elif format_ == "oci-archive":
+        write_oci_archive(sources[0], sources[0].names, output)
+    elif format_ == "oci-dir":
+        folder = Folder(output, make=True)
+        layout = LayoutTarget(folder)
+        for name in sources[0].names or [""]:
+            layout.put(sources[0], name)
+        folder.close()
+    else:
+        folder = Folder(output, make=True)
+        DirectoryTarget(folder, DOCKER).put(sources[0])
+        folder.close()
+
+
+def write_oci_archive(image: SourceImage, names: list[str], output: str) -> None:
+    """Write a layout in the staging area and pack it."""
+    with (
+        TargetFile(output, "rpod save --format oci-archive IMAGE > image.tar, or --output FILE") as file,
+        Staging(paths.data()).make() as staged,
+    ):
+        folder = Folder(staged.path)
+        layout = LayoutTarget(folder)
+        for name in names or [""]:
+            layout.put(image, name)
+        folder.close()
+        fd = os.open(staged.path, os.O_RDONLY | os.O_DIRECTORY)
+        packer = Packer(file.write, lambda _uid, _gid: (0, 0))
+        for entry in (b"oci-layout", b"index.json", b"blobs"):
+            packer.add(fd, entry, entry)
+        packer.finish()
+        os.close(fd)

@@ -1,0 +1,244 @@
+"""Images to and from archives and directories: round trips with the real skopeo, umoci, podman and buildah."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import layout
+from support.archives import directory, hardlink, inside, member, symlink, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.shell import Rpod
+
+BASE = tar(
+    directory("d", mtime=1_000_000_000.5, pax_headers={"mtime": "1000000000.123456789"}),
+    member("d/owned", b"x" * 3000, uid=7, gid=1000, mode=0o4755),
+    hardlink("d/twin", "d/owned"),
+    member("d/gone", b"2"),
+    symlink("link", "/etc/passwd"),
+    member("fifo", type=tarfile.FIFOTYPE),
+    member("attr", b"y", pax_headers={"SCHILY.xattr.user.note": "kept", "mtime": "-5.25"}),
+    member("n" * 200, b"long"),
+)
+UPPER = tar(directory("d"), member("d/.wh.gone"), member("new", b"new"), directory("empty", mode=0o1777))
+CONFIG = {"Cmd": ["x"], "Env": ["A=b"], "Labels": {"l": "v"}}
+
+
+def run(*argv: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False)
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
+
+def skopeo(*args: str) -> str:
+    return run("skopeo", "--insecure-policy", *args)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image layout of two gzipped layers, tag ``t``."""
+    path = tmp_path_factory.mktemp("made") / "layout"
+    layout.write(path, [BASE, UPPER], CONFIG, "t")
+    return path
+
+
+class Podman:
+    """The real one, with a store of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def __call__(self, *args: str, program: str = "podman") -> str:
+        options = ["--root", f"{self._home}/root", "--runroot", f"{self._home}/run", "--storage-driver", "vfs"]
+        return run(program, *options, *args, env={"HOME": str(self._home)})
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    home = tmp_path_factory.mktemp("podman")
+    yield Podman(home)
+    subprocess.run(["podman", "unshare", "rm", "-rf", str(home)], check=False)
+
+
+def config_digest(raw: str) -> str:
+    return str(json.loads(raw)["config"]["digest"])
+
+
+def layer_ids(rpod: Rpod, name: str) -> Any:
+    return json.loads(rpod.ok("image", "inspect", name))[0]["RootFS"]["Layers"]
+
+
+def tree(root: str) -> list[tuple[object, ...]]:
+    """All that can be known of a tree: names, kinds, modes, owners, times, links, contents and attributes."""
+
+    def look() -> list[list[object]]:
+        found: list[list[object]] = []
+        inodes: dict[int, str] = {}
+        for folder, folders, names in os.walk(root):
+            for name in sorted([*folders, *names]):
+                path = f"{folder}/{name}"
+                where = os.path.relpath(path, root)
+                info = os.lstat(path)
+                first = inodes.setdefault(info.st_ino, where) if info.st_nlink > 1 and name in names else where
+                entry: list[object] = [where, info.st_mode, info.st_uid, info.st_gid, first]
+                entry.append(info.st_mtime_ns)
+                if os.path.islink(path):
+                    entry.append(os.readlink(path))
+                elif os.path.isfile(path):
+                    entry.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
+                    entry.append(
+                        sorted((n, os.getxattr(path, n).decode()) for n in os.listxattr(path) if "umoci" not in n)
+                    )
+                found.append(entry)
+        return sorted(found, key=str)
+
+    result = inside(look)
+    assert isinstance(result, list)
+    return [tuple(map(str, entry)) for entry in result]
+
+
+def test_what_skopeo_writes_rpod_reads(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
+    rpod = fresh_rpod
+    wanted = config_digest(skopeo("inspect", "--raw", f"oci:{made}:t"))
+    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in (BASE, UPPER)]
+    for form in ("docker-archive", "oci-archive", "oci", "dir"):
+        path = tmp_path / form
+        ending = ":docker.io/test/image:v1" if form.endswith("archive") else ":v2" if form == "oci" else ""
+        skopeo("copy", f"oci:{made}:t", f"{form}:{path}{ending}")
+        said = rpod.ok("load", "-q", "-i", str(path))
+        name = said.removeprefix("Loaded image: ")
+        expected = {"oci": "localhost/v2:latest", "dir": wanted}.get(form, "docker.io/test/image:v1")
+        assert name == expected
+        assert rpod.ok("image", "inspect", "-f", "sha256:{{.Id}}", name) == wanted
+        assert layer_ids(rpod, name) == diff_ids
+        if form != "docker-archive":
+            raw = json.loads(skopeo("inspect", "--raw", f"{form}:{path}{ending}"))
+            stored = rpod.ok("image", "inspect", "-f", "{{.Digest}}", name)
+            assert stored == skopeo("inspect", "--format", "{{.Digest}}", f"{form}:{path}{ending}"), raw
+        rpod.ok("rmi", "-f", name)
+
+
+def test_what_rpod_writes_skopeo_reads(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
+    rpod = fresh_rpod
+    rpod.ok("load", "-q", "-i", str(made))
+    rpod.ok("tag", "localhost/t", "docker.io/test/image:v1")
+    rpod.ok("untag", "localhost/t", "localhost/t")
+    wanted = rpod.ok("images", "-q", "--no-trunc", "test/image:v1")
+    for form, kind in (("docker-archive", "docker-archive"), ("oci-archive", "oci-archive")):
+        path = tmp_path / form
+        saved = rpod("save", "-q", "--format", form, "docker.io/test/image:v1")
+        assert saved.code == 0, saved
+        path.write_bytes(saved.raw)
+        assert config_digest(skopeo("inspect", "--raw", f"{kind}:{path}:docker.io/test/image:v1")) == wanted
+        skopeo("copy", f"{kind}:{path}:docker.io/test/image:v1", f"oci:{tmp_path}/from-{form}:x")
+    for form, kind in (("oci-dir", "oci"), ("docker-dir", "dir")):
+        path = tmp_path / form
+        rpod.ok("save", "-q", "--format", form, "-o", str(path), "docker.io/test/image:v1")
+        name = f"{kind}:{path}" + (":docker.io/test/image:v1" if kind == "oci" else "")
+        raw = skopeo("inspect", "--raw", name)
+        assert config_digest(raw) == wanted
+        assert ("oci" in json.loads(raw)["mediaType"]) == (kind == "oci")
+        assert json.loads(raw)["layers"][0]["mediaType"].endswith("gzip")
+        skopeo("copy", name, f"oci:{tmp_path}/from-{form}:x")
+        assert config_digest(skopeo("inspect", "--raw", f"oci:{tmp_path}/from-{form}:x")) == wanted or kind == "dir"
+    rpod.ok("save", "--format", "oci-dir", "--uncompressed", "-o", str(tmp_path / "plain"), "test/image:v1")
+    layers = json.loads(skopeo("inspect", "--raw", f"oci:{tmp_path}/plain:docker.io/test/image:v1"))["layers"]
+    assert [layer["digest"] for layer in layers] == layer_ids(rpod, "test/image:v1")
+    # What has uncompressed layers comes back with the very manifest.
+    rpod.ok("rmi", "-f", "test/image:v1")
+    rpod.ok("load", "-i", str(tmp_path / "plain"))
+    digest = rpod.ok("image", "inspect", "-f", "{{.Digest}}", "test/image:v1")
+    rpod.ok("save", "--format", "oci-archive", "-o", str(tmp_path / "again.tar"), "test/image:v1")
+    assert skopeo("inspect", "--format", "{{.Digest}}", f"oci-archive:{tmp_path}/again.tar") == digest
+
+
+def test_podman_and_buildah_read_and_write_the_same(
+    fresh_rpod: Rpod, podman: Podman, made: Path, tmp_path: Path
+) -> None:
+    rpod = fresh_rpod
+    rpod.ok("load", "-i", str(made))
+    wanted = rpod.ok("images", "-q", "--no-trunc", "localhost/t").removeprefix("sha256:")
+    for form in ("docker-archive", "oci-archive"):
+        file = tmp_path / form
+        rpod.ok("save", "--format", form, "-o", str(file), "localhost/t:latest")
+        assert podman("load", "-q", "-i", str(file)).endswith("localhost/t:latest")
+        assert podman("images", "-q", "--no-trunc", "localhost/t").removeprefix("sha256:") == wanted
+        podman("save", "-q", "--format", form, "-o", str(tmp_path / f"p-{form}"), "localhost/t:latest")
+        rpod.ok("rmi", "-f", "localhost/t")
+        assert rpod.ok("load", "-i", str(tmp_path / f"p-{form}")) == "Loaded image: localhost/t:latest"
+        assert rpod.ok("images", "-q", "--no-trunc", "localhost/t") == f"sha256:{wanted}"
+    container = podman("from", "localhost/t:latest", program="buildah")
+    podman("config", "--label", "by=buildah", container, program="buildah")
+    podman("commit", "-q", container, f"oci-archive:{tmp_path}/b.tar:localhost/b:1", program="buildah")
+    assert rpod.ok("load", "-i", str(tmp_path / "b.tar")) == "Loaded image: localhost/b:1"
+    assert rpod.ok("image", "inspect", "-f", "{{.Config.Labels.by}}", "localhost/b:1") == "buildah"
+
+
+def test_umoci_unpacks_the_same_tree(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
+    rpod = fresh_rpod
+    rpod.ok("load", "-i", str(made))
+    rpod.ok("create", "--name", "c", "localhost/t")
+    shutil.copytree(made, tmp_path / "layout")
+    inside(lambda: run("umoci", "unpack", "--image", f"{tmp_path}/layout:t", str(tmp_path / "bundle")))
+    rpod.ok("export", "-o", str(tmp_path / "root.tar"), "c")
+    rpod.ok("import", str(tmp_path / "root.tar"), "flat")
+    flat = rpod.ok("image", "inspect", "-f", "{{.GraphDriver.Data.UpperDir}}", "flat")
+    theirs = tree(str(tmp_path / "bundle" / "rootfs"))
+    assert len(theirs) == 9 and tree(flat) == theirs
+    inside(lambda: shutil.rmtree(tmp_path / "bundle"))
+
+
+def test_several_images_in_one_archive(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
+    rpod = fresh_rpod
+    rpod.ok("load", "-i", str(made))
+    rpod.ok("run", "--rm", "hello")
+    rpod.ok("save", "-m", "-o", str(tmp_path / "two.tar"), "localhost/t", "hello")
+    rpod.ok("save", "-o", str(tmp_path / "names.tar"), "localhost/t", "second:1")
+    ids = rpod.ok("images", "-q", "--no-trunc").splitlines()
+    rpod.ok("rmi", "-af")
+    assert rpod.ok("load", "-i", str(tmp_path / "two.tar")).splitlines() == [
+        "Loaded image: localhost/t:latest",
+        "Loaded image: localhost/rpod/hello:latest",
+    ]
+    assert sorted(rpod.ok("images", "-q", "--no-trunc").splitlines()) == sorted(ids)
+    assert "localhost/second:1" in rpod.ok("load", "-i", str(tmp_path / "names.tar"))
+    with tarfile.open(tmp_path / "two.tar") as archive:
+        assert len(archive.getnames()) == len(set(archive.getnames())) == 6  # 3 layers, 2 configs, 1 list
+
+
+@pytest.mark.parametrize("program", ["gzip", "xz", "bzip2", "zstd"])
+def test_compressed_archives_from_a_stream(fresh_rpod: Rpod, made: Path, tmp_path: Path, program: str) -> None:
+    skopeo("copy", f"oci:{made}:t", f"oci-archive:{tmp_path}/a.tar:x:1")
+    packed = subprocess.run([program, "-c", str(tmp_path / "a.tar")], capture_output=True, check=True).stdout
+    assert fresh_rpod("load", "-q", stdin=packed).out == "Loaded image: localhost/x:1\n"
+    assert list((fresh_rpod.data / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["save", "none"], "no such image"),
+        (["save", "--format", "zip", "t"], "no such format"),
+        (["save", "--format", "oci-dir", "t"], "needs --output"),
+        (["save", "--compress", "-o", "x", "t"], "docker-dir only"),
+        (["save", "-m", "--format", "oci-archive", "t"], "docker-archive only"),
+        (["save", "-o", "/proc/none/x", "t"], "cannot be written"),
+        (["save", "t", "bad//name"], "bad//name"),
+        (["load", "-i", "/none"], "no such file"),
+        (["load", "-i", "/etc"], "neither an OCI image layout"),
+        (["load", "-i", "/etc/passwd"], "not a tar archive"),
+    ],
+)
+def test_what_save_and_load_refuse(rpod: Rpod, made: Path, args: list[str], says: str) -> None:
+    rpod.ok("load", "-q", "-i", str(made))
+    assert says in rpod.fails(*args)
