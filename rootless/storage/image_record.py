@@ -11,6 +11,8 @@ from rootless.storage.image_config import ImageConfig, is_digest
 TYPE_CHECKING = False
 
 SCHEMA = 1
+# A tag is a file name.
+MAX_NAME = 255
 _REPAIR = "pull the image again: that replaces the record"
 
 

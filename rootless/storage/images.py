@@ -19,11 +19,11 @@ from rootless import log
 from rootless.errors import NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig
-from rootless.storage.image_record import ContainerUse, Image, NewImage, quote
+from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImage, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rootless.storage.staging import Staged
 
@@ -176,7 +176,7 @@ class ImageStore:
         assert lock is not None
         return lock
 
-    def add(self, new: NewImage, references: Iterable[str] = ()) -> Image:
+    def add(self, new: NewImage, references: Sequence[str] = ()) -> Image:
         """Store an image whose layers are there and give it the names ``references``.
 
         It is on the disk when this returns. The same image again refreshes its record.
@@ -186,6 +186,8 @@ class ImageStore:
 
         from rootless.storage.layers import LayerStore
 
+        for reference in references:
+            _check_name(reference)
         config = ImageConfig.parse(new.config)
         hex_id = hashlib.sha256(new.config).hexdigest()
         with self._lock():
@@ -249,6 +251,7 @@ class ImageStore:
 
     def tag(self, image: Image, reference: str) -> None:
         """Give ``image`` the full name ``reference``; another image that had it loses it."""
+        _check_name(reference)
         with self._lock():
             current = Image.read(image.directory)
             current.names = _merged(current.names, [reference])
@@ -375,6 +378,11 @@ class ImageStore:
             for entry in _entries(path):
                 if entry.endswith(".tmp"):
                     os.unlink(f"{path}/{entry}")
+
+
+def _check_name(reference: str) -> None:
+    if len(reference) > MAX_NAME:
+        raise StorageError(f"{reference[:60]}… is longer than the {MAX_NAME} characters that a name can have")
 
 
 def _entries(path: str) -> list[str]:

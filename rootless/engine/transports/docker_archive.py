@@ -17,6 +17,7 @@ from rootless.image.manifest import Descriptor, Manifest
 from rootless.kernel import fastjson
 from rootless.storage import inflate
 from rootless.storage.image_config import ImageConfig
+from rootless.storage.image_record import MAX_NAME
 
 if TYPE_CHECKING:
     from rootless.engine.target_file import TargetFile
@@ -111,7 +112,10 @@ def full_name(text: str) -> str:
     parsed = reference.parse(text)
     if parsed.digest:
         raise ImageError(f"{text[:200]!r} is no tag")
-    return (parsed if parsed.domain else parsed.at(reference.DOCKER_DOMAIN)).tagged
+    name = (parsed if parsed.domain else parsed.at(reference.DOCKER_DOMAIN)).tagged
+    if len(name) > MAX_NAME:
+        raise ImageError(f"{name[:60]!r}… is longer than {MAX_NAME} characters")
+    return name
 
 
 def read(archive: Members) -> list[ArchivedImage]:
