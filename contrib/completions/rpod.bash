@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill load login logout logs pause port ps pull quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -15,7 +15,7 @@ _rpod_spec() {
             verbs='systemd'
             ;;
         'image')
-            verbs='diff exists history import inspect list load ls prune pull remove rm save tag tree untag'
+            verbs='diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -194,6 +194,11 @@ _rpod_spec() {
         'pull' | 'image pull')
             options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --arch --disable-content-trust --os --platform --policy -q --quiet --variant'
             valued='--retry --retry-delay --authfile --cert-dir --creds --arch --os --platform --policy --variant'
+            kind='images'
+            ;;
+        'push' | 'image push')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --compression-format --compression-level --digestfile --disable-content-trust --force-compression -f --format -q --quiet --remove-signatures'
+            valued='--retry --retry-delay --authfile --cert-dir --creds --compression-format --compression-level --digestfile -f --format'
             kind='images'
             ;;
         'quadlet install')

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """mount unmount umount init healthcheck events purge chown
-        push search build builder secret
+        search build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
     "container": """mount unmount umount init""",
-    "image": """search push build
+    "image": """search build
         verify""",
     "generate": "kube spec",
     "system": "reset check migrate service connection",
@@ -86,6 +86,8 @@ OPTIONS: dict[str, str] = {
     "inspect": "",
     "logs": "details",
     "pull": "decryption-key",
+    "push": "compress encryption-key encrypt-layer sign-by sign-by-sigstore sign-by-sigstore-private-key "
+    "sign-passphrase-file tls-details",
     "images": "history tree",
     "rmi": "no-prune",
     "info": "debug",

@@ -7,6 +7,7 @@ import os
 import sys
 
 from rootless import config
+from rootless.engine import hosts
 from rootless.errors import NotFoundError, RegistryError, UsageError
 from rootless.image import credentials as stored
 from rootless.image import reference
@@ -97,10 +98,9 @@ def login(key: str, user: str, password: str, access: Access) -> str:
 
 def _try(key: str, access: Access, given: Credentials | None) -> None:
     domain = key.partition("/")[0]
-    insecure = {host.lower() for host in config.load().registries.insecure} if access.tls_verify is None else set()
-    if access.tls_verify is False:
-        insecure.add(domain.lower())
-    transport = Transport(frozenset(insecure), cert_dir=access.cert_dir)
+    transport = Transport(
+        hosts.insecure([reference.Reference(domain, "")], access.tls_verify), cert_dir=access.cert_dir
+    )
     try:
         Client(domain, transport, access=access).check_login(given)
     finally:

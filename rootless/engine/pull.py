@@ -12,13 +12,12 @@ record is written, which is last.
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from typing import TYPE_CHECKING
 
-from rootless import config, log, paths
-from rootless.errors import ConfigError, ImageError, NotFoundError, RegistryError, UsageError
+from rootless import log, paths
+from rootless.engine import hosts
+from rootless.engine.crew import Crew
+from rootless.errors import ImageError, NotFoundError, RegistryError, UsageError
 from rootless.image import manifest, reference
 from rootless.image import progress as progress_module
 from rootless.image.access import PullOptions
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from rootless.image.manifest import Descriptor, Manifest, Platform
     from rootless.image.reference import Reference
 
-_LAYERS_AT_ONCE = 4
-_JOIN_S = 5.0
 # Another command may remove a layer between our look and our record; more often than this is no accident.
 _ADD_ATTEMPTS = 3
 
@@ -61,7 +58,7 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
     parsed = reference.parse(name)
     shown = progress or progress_module.choose(quiet=wanted.quiet)
     access = wanted.access
-    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
+    transport = Transport(hosts.insecure(hosts.remote_candidates(parsed), access.tls_verify), cert_dir=access.cert_dir)
     try:
         if local is not None and (policy != "newer" or _is_current(local, parsed, transport, access)):
             return local
@@ -79,7 +76,7 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
 def is_current(name: str, image: Image, access: Access) -> bool:
     """Whether the registry has ``image`` under ``name``. Raises ImageError, RegistryError."""
     parsed = reference.parse(name)
-    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
+    transport = Transport(hosts.insecure(hosts.remote_candidates(parsed), access.tls_verify), cert_dir=access.cert_dir)
     try:
         return _is_current(image, parsed, transport, access)
     finally:
@@ -93,9 +90,9 @@ def pull_all_tags(name: str, wanted: PullOptions) -> list[Image]:
         raise UsageError(f"{name}: with --all-tags a repository is named, without tag and digest")
     access = wanted.access
     failures: list[AbsentError] = []
-    transport = Transport(_insecure_hosts(parsed, access.tls_verify), cert_dir=access.cert_dir)
+    transport = Transport(hosts.insecure(hosts.remote_candidates(parsed), access.tls_verify), cert_dir=access.cert_dir)
     try:
-        for candidate in _remote_candidates(parsed):
+        for candidate in hosts.remote_candidates(parsed):
             try:
                 tags = Registry(candidate.domain, transport, access=access).tags(candidate.path)
             except AbsentError as error:
@@ -107,28 +104,10 @@ def pull_all_tags(name: str, wanted: PullOptions) -> list[Image]:
     raise _not_found(parsed, failures)
 
 
-def _insecure_hosts(parsed: Reference, tls_verify: bool | None) -> frozenset[str]:
-    """Hosts that may do without TLS or a good certificate: configured ones, and with false the one asked."""
-    if tls_verify is True:
-        return frozenset()
-    hosts = {host.lower() for host in config.load().registries.insecure}
-    if paths_ := sorted(host for host in hosts if "/" in host):
-        raise ConfigError(f"registries.insecure: {paths_[0]!r} has a path", "name whole hosts: HOST or HOST:PORT")
-    if tls_verify is False:
-        hosts.update(candidate.domain.lower() for candidate in _remote_candidates(parsed))
-    return frozenset(hosts)
-
-
-def _remote_candidates(parsed: Reference) -> list[Reference]:
-    """What to ask registries for: a short name is never asked from one on localhost."""
-    found = reference.candidates(parsed, config.load().registries.search)
-    return found if parsed.domain else [item for item in found if item.domain != reference.LOCAL_DOMAIN]
-
-
 def _is_current(local: Image, parsed: Reference, transport: Transport, access: Access) -> bool:
     """Whether the registry from which ``local`` came still has it under this name."""
     known = {entry.partition("@")[2] for entry in local.repo_digests}
-    for candidate in _remote_candidates(parsed):
+    for candidate in hosts.remote_candidates(parsed):
         if any(entry.startswith(f"{candidate.name}@") for entry in local.repo_digests):
             return Registry(candidate.domain, transport, access=access).current_digest(candidate) in known
     return False
@@ -143,7 +122,7 @@ def _pull_first(
     trusted must not make another one's image of that name run in its place.
     """
     failures: list[AbsentError] = []
-    for candidate in _remote_candidates(parsed):
+    for candidate in hosts.remote_candidates(parsed):
         progress.message(f"Trying to pull {candidate.stored}...")
         job = _Pull(candidate, transport, progress, wanted.access)
         try:
@@ -256,7 +235,10 @@ class _Pull:
         self._images.sweep()
         # The unpacker forks, which must come before threads.
         with Unpacker(self._layers) as unpacker:
-            _Crew(self._transport, lambda layer: self._copy(unpacker, layer)).run(missing)
+            # Large ones first: the pull ends when the last layer ends.
+            missing.sort(key=lambda layer: layer.descriptor.size)
+            crew: Crew[_Layer] = Crew(self._transport, lambda layer: self._copy(unpacker, layer))
+            crew.run(missing)
 
     def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
         descriptor = layer.descriptor
@@ -277,51 +259,3 @@ class _Pull:
             sink.abort()
             raise
         self._progress.layer(descriptor.digest, done, descriptor.size, DONE)
-
-
-class _Crew:
-    """A few threads that copy layers. They are daemons: a thread stuck in the network cannot keep rpod alive."""
-
-    def __init__(self, transport: Transport, copy: Callable[[_Layer], None]) -> None:
-        self._transport = transport
-        self._copy = copy
-        self._results: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-
-    def run(self, layers: list[_Layer]) -> None:
-        """Copy all ``layers``. Raises the first failure after the others have been stopped."""
-        # Large ones first: the pull ends when the last layer ends.
-        todo = sorted(layers, key=lambda layer: layer.descriptor.size)
-        threads = [
-            threading.Thread(target=self._work, args=(todo,), name=f"layer-{i}", daemon=True)
-            for i in range(min(_LAYERS_AT_ONCE, len(layers)))
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in layers:
-                failure = self._results.get()
-                if failure is not None:
-                    raise failure
-        except BaseException:
-            self._transport.cancel()
-            deadline = time.monotonic() + _JOIN_S
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            raise
-
-    def _work(self, todo: list[_Layer]) -> None:
-        while True:
-            try:
-                layer = todo.pop()
-            except IndexError:
-                return
-            try:
-                self._copy(layer)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread raises it
-                self._results.put(error)
-                return
-            self._results.put(None)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable

@@ -251,6 +251,23 @@ def _image_manifest(document: dict[str, object], raw: bytes, digest: str, media_
     return Manifest(raw, digest, media_type, config, layers)
 
 
+def format_of(media_type: str) -> str:
+    """``v2s2`` for Docker's documents, ``oci`` for the others."""
+    return "v2s2" if media_type in (DOCKER_MANIFEST, DOCKER_INDEX) else "oci"
+
+
+def compression_of(media_type: str) -> str:
+    """How a layer of this type is compressed: gzip, zstd, or "" for not."""
+    form = media_type.replace("+", ".").rpartition(".")[2]
+    return form if form in ("gzip", "zstd") else ""
+
+
+def layer_type(form: str, *, docker: bool) -> str:
+    """The media type of a layer that is compressed as ``form`` ("" is not)."""
+    base, joint = (DOCKER_LAYER, ".") if docker else (OCI_LAYER, "+")
+    return f"{base}{joint}{form}" if form else base
+
+
 def chain_ids(diff_ids: list[str]) -> list[str]:
     """The chain id of each layer (image-spec config.md, "Layer ChainID"), base first."""
     import hashlib

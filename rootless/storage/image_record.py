@@ -140,6 +140,10 @@ class Image:
         """The manifest, byte for byte."""
         return self._document("manifest.json")
 
+    def raw_config(self) -> bytes:
+        """The config, byte for byte."""
+        return self._document("config.json")
+
     def _document(self, name: str) -> bytes:
         try:
             return files.read_file(f"{self.directory}/{name}")

@@ -46,7 +46,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(*route)
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
     do_HEAD = do_GET  # noqa: N815 - http.server calls it by this name
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -93,16 +93,7 @@ def pull(  # noqa: PLR0913 - one per option
 
     if policy not in _POLICIES:
         raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
-    if retry < 0:
-        raise UsageError(f"--retry {retry}: must be 0 or more")
-    access = Access(
-        authfile=authfile,
-        cert_dir=cert_dir,
-        creds=creds,
-        tls_verify=tls_verify,
-        retries=retry,
-        retry_delay_s=duration_s(retry_delay, "--retry-delay") if retry_delay else 0.0,
-    )
+    access = _access(authfile, cert_dir, creds, tls_verify, retry, retry_delay)
     wanted = PullOptions(policy=policy, platform=platform_text(platform, os, arch, variant), quiet=quiet, access=access)
     each = Each()
     for name in images:
@@ -133,4 +124,58 @@ def load(*, input: str, quiet: bool) -> int:
 
     for name in engine.load(input, quiet=quiet):
         output.emit(f"Loaded image: {name}")
+    return 0
+
+
+def _access(authfile: str, cert_dir: str, creds: str, tls_verify: bool | None, retry: int, retry_delay: str) -> Access:
+    if retry < 0:
+        raise UsageError(f"--retry {retry}: must be 0 or more")
+    return Access(
+        authfile=authfile,
+        cert_dir=cert_dir,
+        creds=creds,
+        tls_verify=tls_verify,
+        retries=retry,
+        retry_delay_s=duration_s(retry_delay, "--retry-delay") if retry_delay else 0.0,
+    )
+
+
+def push(  # noqa: PLR0913 - one per option
+    *,
+    image: str,
+    target: list[str],
+    all_tags: bool,
+    authfile: str,
+    cert_dir: str,
+    compression_format: str,
+    compression_level: int | None,
+    creds: str,
+    digestfile: str,
+    disable_content_trust: bool,  # noqa: ARG001 - it has no meaning, here as in Podman
+    force_compression: bool | None,
+    format: str,
+    quiet: bool,
+    remove_signatures: bool,  # noqa: ARG001 - none are kept
+    retry: int,
+    retry_delay: str,
+    tls_verify: bool | None,
+) -> int:
+    """Send an image, or all of a repository."""
+    from rootless.engine import push as engine
+
+    if len(target) > 1 or (all_tags and target):
+        raise UsageError("push takes an image and a target" if target[1:] else "--all-tags takes no target")
+    wanted = engine.PushOptions(
+        access=_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay),
+        compression=compression_format,
+        level=compression_level,
+        force=force_compression,
+        format=format,
+        digestfile=digestfile,
+        quiet=quiet,
+    )
+    if all_tags:
+        engine.push_all_tags(image, wanted)
+    else:
+        engine.push(image, target[0] if target else "", wanted)
     return 0

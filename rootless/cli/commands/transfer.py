@@ -38,6 +38,46 @@ class Pull(RegistryAccess, Patience):
 
 
 @command(
+    "push",
+    "image push",
+    runs="transfer:push",
+    examples=[
+        "rpod push registry.example/team/app:1.0",
+        "rpod push app registry.example/team/app:1.0",
+        "rpod push --compression-format zstd --compression-level 12 app registry.example/team/app",
+        "rpod push --all-tags registry.example/team/app",
+    ],
+)
+class Push(RegistryAccess, Patience):
+    """Send an image to a registry; what the registry has already is not sent."""
+
+    image: Annotated[str, argument("IMAGE")]
+    target: Annotated[list[str], argument("[TARGET]")] = []
+    all_tags: Annotated[bool, option("--all-tags", "-a", text="Every stored tag of the repository IMAGE.")] = False
+    compression_format: Annotated[
+        str, option("--compression-format", metavar="FORM", text="gzip or zstd; without: as each layer was.")
+    ] = ""
+    compression_level: Annotated[
+        int | None, option("--compression-level", metavar="N", text="1 to 9 for gzip, 1 to 20 for zstd.")
+    ] = None
+    digestfile: Annotated[str, option("--digestfile", metavar="FILE", text="Write the manifest's digest to FILE.")] = ""
+    disable_content_trust: Annotated[
+        bool, option("--disable-content-trust", text="Means nothing; Docker's scripts give it.")
+    ] = False
+    force_compression: Annotated[
+        bool | None,
+        option("--force-compression", text="Do not use a blob that is there in another form (true with a format)."),
+    ] = None
+    format: Annotated[
+        str, option("--format", "-f", metavar="FORMAT", text="oci or v2s2; without: what the image has.")
+    ] = ""
+    quiet: Annotated[bool, option("--quiet", "-q", text="No progress.")] = False
+    remove_signatures: Annotated[
+        bool, option("--remove-signatures", text="Send no signatures, which is so in any case.")
+    ] = False
+
+
+@command(
     "login",
     runs="transfer:login",
     examples=[
