@@ -32,8 +32,8 @@ _rpod_spec() {
             kind='running'
             ;;
         'auto-update')
-            options='--dry-run --format -n --noheading --rollback --tls-verify'
-            valued='--format'
+            options='--authfile --dry-run --format -n --noheading --rollback --tls-verify'
+            valued='--authfile --format'
             kind=''
             ;;
         'commit' | 'container commit')

@@ -157,6 +157,7 @@ complete -c rpod -n '__rpod_in attach "container attach"' -s l -l latest -d 'The
 complete -c rpod -n '__rpod_in attach "container attach"' -l no-stdin -d 'Only look.'
 complete -c rpod -n '__rpod_in attach "container attach"' -l sig-proxy -d 'Send signals on to the program (true).'
 complete -c rpod -n '__rpod_in attach "container attach"' -a '(rpod __names running 2>/dev/null)'
+complete -c rpod -n '__rpod_in auto-update' -l authfile -r -d 'The file of credentials, instead of all others.'
 complete -c rpod -n '__rpod_in auto-update' -l dry-run -d 'Only say what would be updated.'
 complete -c rpod -n '__rpod_in auto-update' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
 complete -c rpod -n '__rpod_in auto-update' -s n -l noheading -d 'Leave the headings out.'

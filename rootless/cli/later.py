@@ -94,7 +94,6 @@ OPTIONS: dict[str, str] = {
     "unshare": "rootless-netns",
     "system prune": "build external",
     "generate systemd": "pod-prefix template",
-    "auto-update": "authfile",
     "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
     "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
     "transient-store url volumepath context host debug tls",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rootless.storage.image_record import Image
 
 LABEL = "io.containers.autoupdate"
+AUTHFILE_LABEL = "io.containers.autoupdate.authfile"
 UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
 _POLICIES = {"registry": "registry", "image": "registry", "local": "local"}
 _WITHOUT = ("", "disabled")
@@ -34,10 +35,12 @@ NO, YES, PENDING, FAILED, ROLLED_BACK = "false", "true", "pending", "failed", "r
 class Task:
     """One container, its unit, and what became of it; ``errors`` are worth a line each."""
 
-    __slots__ = ("container", "errors", "image", "old", "policy", "unit", "updated")
+    __slots__ = ("access", "container", "errors", "image", "old", "policy", "unit", "updated")
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, access: Access) -> None:
         record = container.record
+        authfile = access.authfile or record.labels.get(AUTHFILE_LABEL, "")
+        self.access = Access(authfile=authfile, tls_verify=access.tls_verify)
         self.container = container
         self.image = record.image
         self.policy = _POLICIES.get(record.labels[LABEL], "")
@@ -79,25 +82,23 @@ class Task:
         }
 
 
-def auto_update(*, dry_run: bool, rollback: bool, tls_verify: bool | None) -> list[Task]:
+def auto_update(*, dry_run: bool, rollback: bool, access: Access) -> list[Task]:
     """Update what asks for it, or with ``dry_run`` only look. One task for each running container that asks.
 
     Raises StateError if systemd does not run for this user.
     """
-    tasks = [Task(container) for container in Containers().all() if _asks(container)]
+    tasks = [Task(container, access) for container in Containers().all() if _asks(container)]
     if tasks and not dry_run:
         systemctl.require()
     for task in tasks:
         if task.updated != FAILED:
             try:
-                _look(task, tls_verify)
+                _look(task)
             except RpodError as error:
                 task.fail(error)
     if not dry_run:
         for unit in dict.fromkeys(task.unit for task in tasks if task.updated == PENDING):
-            _update(
-                unit, [task for task in tasks if task.unit == unit and task.updated == PENDING], rollback, tls_verify
-            )
+            _update(unit, [task for task in tasks if task.unit == unit and task.updated == PENDING], rollback)
     return sorted(tasks, key=lambda task: (task.unit, task.container.name))
 
 
@@ -105,7 +106,7 @@ def _asks(container: Container) -> bool:
     return container.record.labels.get(LABEL, "") not in _WITHOUT and container.state().status == "running"
 
 
-def _look(task: Task, tls_verify: bool | None) -> None:
+def _look(task: Task) -> None:
     """Whether there is another image than the one that the container runs on."""
     record = task.container.record
     task.old = ImageStore(paths.data()).by_id(record.image_id)
@@ -118,16 +119,16 @@ def _look(task: Task, tls_verify: bool | None) -> None:
                 f"container {task.container.name}: {task.image} does not say which registry it comes from",
                 "create it with the full name of the image",
             )
-        newer = task.old is None or not is_current(task.image, task.old, Access(tls_verify=tls_verify))
+        newer = task.old is None or not is_current(task.image, task.old, task.access)
     task.updated = PENDING if newer else NO
 
 
-def _update(unit: str, tasks: list[Task], rollback: bool, tls_verify: bool | None) -> None:
+def _update(unit: str, tasks: list[Task], rollback: bool) -> None:
     """Pull the images of a unit's containers, and restart it."""
     try:
         for task in tasks:
             if task.policy == "registry":
-                pull(task.image, PullOptions(quiet=True, access=Access(tls_verify=tls_verify)))
+                pull(task.image, PullOptions(quiet=True, access=task.access))
         _restart(unit)
     except RpodError as error:
         for task in tasks:

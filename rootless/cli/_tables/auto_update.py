@@ -8,10 +8,11 @@ from __future__ import annotations
 SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('units:auto_update',
  True,
  (),
- {'--dry-run': ('dry_run', 'flag'),
+ {'--authfile': ('authfile', 'str'),
+  '--dry-run': ('dry_run', 'flag'),
   '--format': ('format', 'str'),
   '--noheading': ('noheading', 'flag'),
   '--rollback': ('rollback', 'flag'),
   '--tls-verify': ('tls_verify', 'flag'),
   '-n': ('noheading', 'flag')},
- {'dry_run': False, 'format': '', 'noheading': False, 'rollback': True, 'tls_verify': None})
+ {'authfile': '', 'dry_run': False, 'format': '', 'noheading': False, 'rollback': True, 'tls_verify': None})

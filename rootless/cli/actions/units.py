@@ -192,11 +192,15 @@ def _name_option(argv: list[str]) -> str:
     return str(fast.values(argv).get("name", ""))
 
 
-def auto_update(*, dry_run: bool, format: str, noheading: bool, rollback: bool, tls_verify: bool | None) -> int:
+def auto_update(
+    *, authfile: str, dry_run: bool, format: str, noheading: bool, rollback: bool, tls_verify: bool | None
+) -> int:
     """Update containers; 125 if one could not be."""
     from rootless.engine import auto_update as engine
+    from rootless.image.access import Access
 
-    tasks = engine.auto_update(dry_run=dry_run, rollback=rollback, tls_verify=tls_verify)
+    access = Access(authfile=authfile, tls_verify=tls_verify)
+    tasks = engine.auto_update(dry_run=dry_run, rollback=rollback, access=access)
     rows = [task.to_json() for task in tasks]
     output.listing(rows, _UPDATES, format, rows, noheading=noheading)
     errors = {error.message: error for task in tasks for error in task.errors}

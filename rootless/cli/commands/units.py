@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Filters, Format
+from rootless.cli.options import Authfile, Filters, Format, TlsVerify
 
 Quadlets = Annotated[list[str], argument("[QUADLET]...", "Names of Quadlet files: web.container.")]
 ReloadSystemd = Annotated[bool, option("--reload-systemd", text="Let systemd read its units anew (true).")]
@@ -149,12 +149,11 @@ class AutoUpdate:
     in a systemd unit, as that of a Quadlet file with AutoUpdate=.
     """
 
+    authfile: Authfile = ""
     dry_run: Annotated[bool, option("--dry-run", text="Only say what would be updated.")] = False
     format: Format = ""
     noheading: Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")] = False
     rollback: Annotated[bool, option("--rollback", text="Back to the old image if the unit does not start (true).")] = (
         True
     )
-    tls_verify: Annotated[bool | None, option("--tls-verify", text="Ask for HTTPS and a good certificate (true).")] = (
-        None
-    )
+    tls_verify: TlsVerify = None
