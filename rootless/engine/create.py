@@ -7,14 +7,13 @@ import sys
 import time
 
 from rootless import config, log
-from rootless.engine import images, mounts, specs, values
+from rootless.engine import ids, images, mounts, specs, values
 from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
 from rootless.image.access import PullOptions
-from rootless.kernel import fastjson, files, userns
+from rootless.kernel import fastjson, files
 from rootless.network import driver as networks
 from rootless.network import names
 from rootless.network import ports as port_rules
-from rootless.runtime import idmaps
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
 from rootless.storage import drivers
@@ -48,12 +47,8 @@ def prepare(options: ContainerOptions) -> NewContainer:
     _check(options)
     image = images.ensure_image(options.image, _pull_options(options))
     store = Containers()
-    if (options.userns or config.load().containers.userns).partition(":")[0] == "auto":
-        from rootless.engine import autoids
-
-        with autoids.lock(store):
-            return _make(options, image, store)
-    return _make(options, image, store)
+    with ids.lock(options, store):
+        return _make(options, image, store)
 
 
 def _make(options: ContainerOptions, image: Image, store: Containers) -> NewContainer:
@@ -161,8 +156,7 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
         volumes_from=options.volumes_from,
     )
     _log(options, record)
-    _ids(options, record, store)
-    _joins(options, record, store)
+    ids.decide(options, record, store)
     _ports(options, record, image)
     record.hostname = _hostname(options, record)
     return record
@@ -189,70 +183,6 @@ def _log(options: ContainerOptions, record: ContainerRecord) -> None:
         from rootless.engine import log_driver
 
         log_driver.choose(options.log_opt, record)
-
-
-def _ids(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
-    """The id map, and the driver that can show the image under it."""
-    mode, arguments = idmaps.parse_mode(record.userns)
-    if mode == "container":
-        record.join["user"] = store.resolve(arguments["target"]).id
-    elif mode == "ns":
-        record.userns = f"ns:{arguments['target']}"
-    else:
-        ranges = userns.read_ranges()
-        maps = _map(options, record, store, ranges)
-        if maps is not None:
-            record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
-            record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
-        if mode == "keep-id" and not options.user:
-            record.user = f"{arguments.get('uid', os.geteuid())}:{arguments.get('gid', os.getegid())}"
-    wanted = config.load().storage.driver
-    if record.uid_map:
-        if wanted == drivers.OVERLAY:
-            log.info("the ids of this container are shifted, which needs fuse-overlayfs")
-        record.driver = drivers.FUSE
-    else:
-        files.make_private(store.data_dir)
-        record.driver = drivers.choose(wanted, store.data_dir)
-
-
-def _map(
-    options: ContainerOptions, record: ContainerRecord, store: Containers, ranges: userns.Ranges
-) -> userns.IdMap | None:
-    maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
-    if maps is None and record.userns.partition(":")[0] == "auto":
-        from rootless.engine import autoids
-
-        return autoids.choose(record, store, ranges)
-    return maps
-
-
-def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
-    """Namespaces of other containers.
-
-    Joining any means joining its user namespace, too: only there has this user the right to enter the others.
-    """
-    for kind, text in (
-        ("pid", options.pid),
-        ("ipc", options.ipc),
-        ("uts", options.uts),
-        ("cgroup", options.cgroupns),
-        ("network", record.network),
-    ):
-        if not text.startswith("container:"):
-            continue
-        other = store.resolve(text.removeprefix("container:"))
-        record.join[kind] = other.id
-        if record.uid_map or record.join.get("user", other.id) != other.id:
-            raise UsageError(f"--{kind} {text} means sharing that container's user namespace, --userns says otherwise")
-        record.join["user"] = other.id
-        if kind == "network":
-            record.network = f"container:{other.id}"
-    if "user" in record.join:
-        owner = store.resolve(record.join["user"]).record
-        record.uid_map, record.gid_map = owner.uid_map, owner.gid_map
-        if owner.uid_map:
-            record.driver = drivers.FUSE
 
 
 def _ports(options: ContainerOptions, record: ContainerRecord, image: Image) -> None:

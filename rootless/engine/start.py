@@ -129,7 +129,10 @@ def _plan(container: Container) -> LaunchPlan:
     )
     plan.root.volatile = record.auto_remove
     ranges = userns.read_ranges()
-    plan.maps = None if "user" in record.join else id_map(record, ranges)
+    if record.userns.startswith("ns:"):
+        _check_joined_map(record, ranges)
+    elif "user" not in record.join:
+        plan.maps = id_map(record, ranges)
     if plan.maps is not None and plan.maps.single:
         _say_single_id()
     plan.joins = _join_pids(record)
@@ -156,6 +159,18 @@ def _plan(container: Container) -> LaunchPlan:
 def cgroup_manager(record: ContainerRecord) -> str:
     """Who is to make the container's cgroup: a word of ``engine.cgroup_manager``, or split."""
     return _CGROUP_MANAGERS.get(record.cgroups) or config.load().engine.cgroup_manager
+
+
+def _check_joined_map(record: ContainerRecord, ranges: userns.Ranges) -> None:
+    """The namespace at a path may be another one now; the container's files are shown for the map that it had."""
+    from rootless.engine import ids
+
+    now, then = ids.map_of(record.userns[3:]), id_map(record, ranges)
+    if (now.uids, now.gids) != (then.uids, then.gids):
+        raise StateError(
+            f"the namespace at {record.userns[3:]} has another id map than when {record.name} was made",
+            "create the container anew",
+        )
 
 
 def _shift(container: Container, plan: LaunchPlan) -> None:

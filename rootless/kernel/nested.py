@@ -56,6 +56,41 @@ def parent(fd: int) -> int:
     return fcntl.ioctl(fd, _NS_GET_PARENT)
 
 
+def map_of(path: str) -> userns.IdMap:
+    """The map, in the host's ids, of the user namespace at ``path``, which we may join. Raises OSError."""
+    namespace = os.open(path, os.O_RDONLY)
+    heard, end = os.pipe()
+    said, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(end)
+            syscalls.setns(namespace, syscalls.CLONE_NEWUSER)
+            os.write(say, b"0")
+            os.read(heard, 1)
+        except OSError as error:
+            os.write(say, str(error.errno).encode())
+        finally:
+            os._exit(0)
+    os.close(namespace)
+    os.close(say)
+    os.close(heard)
+    try:
+        number = int(os.read(said, 16) or b"3")
+        if number:
+            raise OSError(number, os.strerror(number), path)
+        return userns.IdMap(_read_map(pid, "uid_map"), _read_map(pid, "gid_map"))
+    finally:
+        os.close(end)
+        os.close(said)
+        os.waitpid(pid, 0)
+
+
+def _read_map(pid: int, name: str) -> list[userns.Extent]:
+    with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+        return [userns.Extent(*map(int, line.split())) for line in file]
+
+
 def write_maps(pid: int, uids: str, gids: str) -> None:
     """Give ``pid``, in a new user namespace below ours, its maps. We are root here. Raises OSError."""
     for name, text in (("uid_map", uids), ("gid_map", gids)):

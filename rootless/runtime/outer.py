@@ -31,7 +31,8 @@ def open_for(plan: InitPlan) -> int:
     """The outer namespace of ``plan``'s container, a descriptor: a new one, or that of the container joined."""
     if plan.maps is not None:
         return nested.make(userns.default_map(userns.read_ranges()))
-    fd = os.open(f"/proc/{plan.joins['user']}/ns/user", os.O_RDONLY)
+    path = plan.spec.namespaces.get("user", "") or f"/proc/{plan.joins['user']}/ns/user"
+    fd = os.open(path, os.O_RDONLY)
     try:
         return nested.parent(fd)
     finally:

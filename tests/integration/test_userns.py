@@ -76,6 +76,18 @@ def test_the_namespace_of_another_container(rpod: Rpod, image: str) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["host", "keep-id", "auto"])
+def test_the_namespace_at_a_path(rpod: Rpod, image: str, mode: str) -> None:
+    rpod.ok("run", "-d", "--name", f"base-{mode}", "--network", "none", "--userns", mode, image, "sleep", "60")
+    path = f"ns:/proc/{rpod.ok('inspect', f'base-{mode}', '--format', '{{.State.Pid}}')}/ns/user"
+    script = "readlink /proc/self/ns/user; stat -c %u:%g /bin/busybox /home/user; touch /new; stat -c %u /new"
+    theirs = rpod.ok("exec", f"base-{mode}", "readlink", "/proc/self/ns/user")
+    rpod.ok("create", "--name", f"join-{mode}", "--network", "none", "--userns", path, image, "sh", "-c", script)
+    assert rpod.ok("start", "-a", f"join-{mode}").split() == [theirs, "0:0", "1000:1000", "0"]
+    rpod.ok("rm", "-f", "-t", "0", f"base-{mode}")
+    assert "No such file".lower() in rpod.fails("start", f"join-{mode}").lower()
+
+
 LOOK = "stat -c %u:%g /bin/busybox /home/user /etc/hosts; echo seen >/dev/stderr; tail -n 1 /proc/self/uid_map"
 
 
@@ -166,6 +178,8 @@ def test_automatic_ids_are_nobody_elses(rpod: Rpod, image: str) -> None:
         (("--userns", "auto:size=99999999"), "no 99999999 subordinate ids"),
         (("--userns", "nomap:size=5"), "size=5"),
         (("--userns", "container:nobody"), "nobody"),
+        (("--userns", "ns:/etc/passwd"), "invalid argument"),
+        (("--userns", "ns:/proc/1/ns/user"), "permission denied"),
     ],
 )
 def test_maps_that_make_no_sense(rpod: Rpod, image: str, words: tuple[str, ...], named: str) -> None:
