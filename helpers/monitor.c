@@ -21,13 +21,13 @@
 #define HELPER_GRACE_MS 2000     /* a helper: the same, and once more for the kernel to end it */
 #define ANSWER_MS 1000           /* for `k` */
 #define SLOW_CLIENT_MS 10000     /* a client that takes nothing after the end */
-#define NEVER INT64_MAX
 
 enum { SLOT_SIGNALS, SLOT_MEMORY, SLOT_PUMP, POLLS = SLOT_PUMP + PUMP_POLLS };
 
 struct monitor {
     struct options options;
     struct pump pump;
+    struct check check;
     int signals_fd;
     int memory_fd; /* memory.events of the container's cgroup */
     bool oom;
@@ -69,6 +69,8 @@ static void reap(struct monitor *monitor)
             monitor->ended = true;
             monitor->status = status;
         }
+        if (pid == monitor->check.pid)
+            check_ended(&monitor->check);
         for (unsigned i = 0; i < monitor->options.helper_count; i++)
             if (monitor->options.helpers[i] == pid)
                 monitor->options.helpers[i] = 0;
@@ -187,7 +189,11 @@ static void run(struct monitor *monitor)
     if (monitor->options.timeout_s > 0 && monitor->options.timeout_s < longest_s)
         term_at_ms = now_ms() + (int64_t)monitor->options.timeout_s * 1000;
     while (!monitor->ended) {
-        turn(monitor, term_at_ms < kill_at_ms ? term_at_ms : kill_at_ms);
+        int64_t until_ms = term_at_ms < kill_at_ms ? term_at_ms : kill_at_ms;
+
+        turn(monitor, monitor->check.due_ms < until_ms ? monitor->check.due_ms : until_ms);
+        if (!monitor->ended)
+            check_run(&monitor->check);
         if (now_ms() >= term_at_ms) {
             signal_init(monitor, SIGTERM);
             term_at_ms = NEVER;
@@ -197,6 +203,7 @@ static void run(struct monitor *monitor)
             kill_at_ms = NEVER;
         }
     }
+    check_stop(&monitor->check);
 }
 
 static void signal_helpers(const struct monitor *monitor, int number)
@@ -381,6 +388,7 @@ int main(int argc, char **argv)
     reserve_note(&monitor.options);
     pump_open(&monitor.pump, &monitor.options);
     memory_open(&monitor);
+    check_open(&monitor.check, &monitor.options);
     signals_open(&monitor);
 
     run(&monitor);

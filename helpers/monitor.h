@@ -15,6 +15,8 @@
 #define CLIENTS_MAX 64
 #define LOCKS_MAX 4
 #define KEPT_LOCK 3
+#define CHECK_MS_MAX (1ULL << 40)
+#define NEVER INT64_MAX
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
 
@@ -40,6 +42,8 @@ struct options {
     const char *cgroup;
     uint64_t timeout_s;
     char **cleanup; /* argv of what is exec'ed at the end, NULL = nothing */
+    char **check; /* argv of the health check, NULL = none */
+    uint64_t check_ms; /* until it is run first */
 };
 
 /* Fills `options` from argv; a message on standard error and false if they make no sense. */
@@ -130,6 +134,24 @@ struct client {
     bool owed[STREAMS]; /* has not got the stream's chunk */
     bool owed_exit;
 };
+
+/* The health check: when it is due, and the one that runs. */
+struct check {
+    char **argv;
+    uint64_t interval_ms;
+    int64_t due_ms;
+    int64_t started_ms;
+    pid_t pid; /* 0: none runs */
+    int answer_fd;
+};
+
+void check_open(struct check *check, const struct options *options);
+/* Starts it if it is due. */
+void check_run(struct check *check);
+/* It has been reaped. */
+void check_ended(struct check *check);
+/* The container has ended: no check any more. */
+void check_stop(struct check *check);
 
 /* Everything that moves bytes between the container, the log and the clients. */
 struct pump {

@@ -29,6 +29,7 @@ static const struct option known[] = {
     {"--exit-file", KIND_TEXT, offsetof(struct options, exit_file)},
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
+    {"--check-ms", KIND_NUMBER, offsetof(struct options, check_ms)},
     {"--lock", KIND_LOCK, 0},
     {"--keep-lock", KIND_FLAG, offsetof(struct options, keep_lock)},
     {"--wait-ms", KIND_NUMBER, offsetof(struct options, wait_ms)},
@@ -116,6 +117,18 @@ static bool store(struct options *options, const struct option *option, const ch
     return true;
 }
 
+/* CLEANUP… [-- CHECK…] */
+static void read_commands(struct options *options, char **argv)
+{
+    options->cleanup = *argv == NULL ? NULL : argv;
+    for (; *argv != NULL; argv++)
+        if (strcmp(*argv, "--") == 0) {
+            *argv = NULL;
+            options->check = argv[1] == NULL ? NULL : argv + 1;
+            break;
+        }
+}
+
 bool options_read(struct options *options, char **argv)
 {
     *options = (struct options){
@@ -132,7 +145,7 @@ bool options_read(struct options *options, char **argv)
         const struct option *option;
 
         if (strcmp(*argv, "--") == 0) {
-            options->cleanup = argv[1] == NULL ? NULL : argv + 1;
+            read_commands(options, argv + 1);
             break;
         }
         option = find(*argv);
@@ -141,6 +154,8 @@ bool options_read(struct options *options, char **argv)
         if (argv[1] == NULL || !store(options, option, argv[1]))
             return complain(*argv, ": its value is missing or makes no sense");
     }
+    if (options->check_ms > CHECK_MS_MAX)
+        return complain("--check-ms", " is too long");
     if (options->wait_ms > 0)
         return options->cleanup != NULL || complain("--wait-ms", " needs a command after --");
     if (options->pid <= 1)

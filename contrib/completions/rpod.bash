@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor exec export generate history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor exec export generate healthcheck history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -13,6 +13,9 @@ _rpod_spec() {
             ;;
         'generate')
             verbs='systemd'
+            ;;
+        'healthcheck')
+            verbs='run'
             ;;
         'image')
             verbs='diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
@@ -72,8 +75,8 @@ _rpod_spec() {
             kind='files'
             ;;
         'create' | 'container create')
-            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --http-proxy --init -i --interactive --stop-signal --stop-timeout --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --privileged --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull -q --quiet --restart --rm'
-            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart'
+            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --http-proxy --init -i --interactive --stop-signal --stop-timeout --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --privileged --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull -q --quiet --restart --rm --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --no-healthcheck'
+            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout'
             kind='images'
             ;;
         'diff')
@@ -99,6 +102,11 @@ _rpod_spec() {
         'generate systemd')
             options='--after --container-prefix -e --env -f --files --format -n --name --new --no-header --requires --restart-policy --restart-sec --separator --start-timeout -t --stop-timeout --time --wants'
             valued='--after --container-prefix -e --env --format --requires --restart-policy --restart-sec --separator --start-timeout -t --stop-timeout --time --wants'
+            kind='containers'
+            ;;
+        'healthcheck run')
+            options=''
+            valued=''
             kind='containers'
             ;;
         'history' | 'image history')
@@ -252,8 +260,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'run' | 'container run')
-            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --http-proxy --init -i --interactive --stop-signal --stop-timeout --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --privileged --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull -q --quiet --restart --rm -d --detach --detach-keys --preserve-fds --sig-proxy'
-            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart --detach-keys --preserve-fds'
+            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --http-proxy --init -i --interactive --stop-signal --stop-timeout --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --privileged --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull -q --quiet --restart --rm --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --no-healthcheck -d --detach --detach-keys --preserve-fds --sig-proxy'
+            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --stop-signal --stop-timeout --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --platform --pull --restart --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --detach-keys --preserve-fds'
             kind='images'
             ;;
         'save' | 'image save')
@@ -387,7 +395,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | generate | image | quadlet | system | volume) ;; *) break ;; esac
+        case $path in container | generate | healthcheck | image | quadlet | system | volume) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

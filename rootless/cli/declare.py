@@ -111,6 +111,7 @@ NOUNS = {
     "container": _group("Manage containers."),
     "image": _group("Manage images."),
     "generate": _group("Describe containers for other programs."),
+    "healthcheck": _group("Check the health of containers."),
     "quadlet": _group("Run containers as systemd user services."),
     "system": _group("Manage rpod itself."),
     "volume": _group("Manage volumes."),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """mount unmount umount init healthcheck events purge chown
+    "": """mount unmount umount init events purge chown
         search build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
@@ -65,11 +65,8 @@ _IMPOSSIBLE = {
     "--device-cgroup-rule": "there is no device controller without root",
 }
 _OF_RUN = """arch attach authfile cert-dir chrootdirs
-    conmon-pidfile creds disable-content-trust env-merge group-entry health-cmd
-    health-interval health-log-destination health-max-log-count health-max-log-size health-on-failure
-    health-retries health-start-period health-startup-cmd health-startup-interval health-startup-retries
-    health-startup-success health-startup-timeout health-timeout hosts-file hostuser
-    init-ctr init-path no-healthcheck no-hostname no-hosts oom-score-adj os passwd
+    conmon-pidfile creds disable-content-trust env-merge group-entry hosts-file hostuser
+    init-ctr init-path no-hostname no-hosts oom-score-adj os passwd
     passwd-entry personality pidfile preserve-fd read-only-tmpfs requires retry retry-delay rmi rootfs
     sdnotify seccomp-policy subgidname subuidname systemd timens tls-verify unsetenv unsetenv-all
     variant gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key

@@ -235,7 +235,55 @@ class Keeping:
     rm: Annotated[bool, option("--rm", text="Remove the container when it has ended.")] = False
 
 
-class Creation(Keeping, Confines, Connection, Files, Isolation, Process, Identity):
+class Health:
+    """The health check; without a command the image's HEALTHCHECK."""
+
+    health_cmd: Annotated[
+        str | None, option("--health-cmd", metavar="COMMAND", text="The check: for a shell, a JSON list, or none.")
+    ] = None
+    health_interval: Annotated[
+        str, option("--health-interval", metavar="TIME", text="How often: 30s (the default), or disable.")
+    ] = ""
+    health_log_destination: Annotated[
+        str, option("--health-log-destination", metavar="WHERE", text="Where results are kept: local.")
+    ] = ""
+    health_max_log_count: Annotated[
+        str, option("--health-max-log-count", metavar="N", text="How many results are kept (5).")
+    ] = ""
+    health_max_log_size: Annotated[
+        str, option("--health-max-log-size", metavar="N", text="Characters of a result's output (500); 0 is all.")
+    ] = ""
+    health_on_failure: Annotated[
+        str, option("--health-on-failure", metavar="ACTION", text="When unhealthy: none, kill, restart or stop.")
+    ] = ""
+    health_retries: Annotated[
+        str, option("--health-retries", metavar="N", text="Failures in a row that make it unhealthy (3).")
+    ] = ""
+    health_start_period: Annotated[
+        str, option("--health-start-period", metavar="TIME", text="So long failures do not count (0s).")
+    ] = ""
+    health_startup_cmd: Annotated[
+        str, option("--health-startup-cmd", metavar="COMMAND", text="A check that comes first, until it succeeds.")
+    ] = ""
+    health_startup_interval: Annotated[
+        str, option("--health-startup-interval", metavar="TIME", text="How often that one is made (30s).")
+    ] = ""
+    health_startup_retries: Annotated[
+        str, option("--health-startup-retries", metavar="N", text="Its failures before a restart; 0 is never.")
+    ] = ""
+    health_startup_success: Annotated[
+        str, option("--health-startup-success", metavar="N", text="Its successes in a row that end it (1).")
+    ] = ""
+    health_startup_timeout: Annotated[
+        str, option("--health-startup-timeout", metavar="TIME", text="How long it may take (30s).")
+    ] = ""
+    health_timeout: Annotated[
+        str, option("--health-timeout", metavar="TIME", text="How long a check may take (30s).")
+    ] = ""
+    no_healthcheck: Annotated[bool, option("--no-healthcheck", text="Leave the image's HEALTHCHECK out.")] = False
+
+
+class Creation(Health, Keeping, Confines, Connection, Files, Isolation, Process, Identity):
     """All options of create."""
 
     image: Annotated[str, argument("IMAGE")]

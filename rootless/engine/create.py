@@ -156,6 +156,10 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
         volumes_from=options.volumes_from,
     )
     _log(options, record)
+    if image.config.healthcheck or any(value for name, value in vars(options).items() if name.startswith("health_")):
+        from rootless.engine import health_options
+
+        record.health = health_options.choose(options, image.config.healthcheck)
     ids.decide(options, record, store)
     _ports(options, record, image)
     record.hostname = _hostname(options, record)

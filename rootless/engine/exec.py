@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 
 def exec_(container: Container, options: ExecOptions) -> int:
     """Run a program in ``container``; returns its exit code, 0 at once with ``detach``."""
+    plan = prepare(container, options)
+    streams = _streams(options)
+    joined = join.start_program(plan, streams)
+    os.close(plan.init_pidfd)
+    if options.detach:
+        return 0
+    if joined.master >= 0:
+        streams.outside = [joined.master, joined.master, -1]
+    code = Session(
+        Program(joined.pid, streams.outside),
+        stdin=options.interactive,
+        tty=options.tty,
+        detach_keys=options.detach_keys,
+        sig_proxy=not options.tty,
+    ).run()
+    return 0 if code == DETACHED else code
+
+
+def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
+    """What joining the running ``container`` with the program of ``options`` needs. Raises StateError, UsageError."""
     if not options.command:
         raise UsageError("a command is missing", f"rpod exec {container.name} COMMAND")
     state = container.state()
@@ -35,21 +55,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
     plan.limited = bool(set(cgroup.wanted_limits(plan.spec.resources)) - start.default_limits(plan.spec))
     plan.preserve_fds = options.preserve_fds
     plan.die_with_caller = not options.detach
-    streams = _streams(options)
-    joined = join.start_program(plan, streams)
-    os.close(pidfd)
-    if options.detach:
-        return 0
-    if joined.master >= 0:
-        streams.outside = [joined.master, joined.master, -1]
-    code = Session(
-        Program(joined.pid, streams.outside),
-        stdin=options.interactive,
-        tty=options.tty,
-        detach_keys=options.detach_keys,
-        sig_proxy=not options.tty,
-    ).run()
-    return 0 if code == DETACHED else code
+    return plan
 
 
 class Program(Peer):

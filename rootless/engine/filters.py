@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import logfile
 from rootless.errors import UnsupportedError, UsageError
+from rootless.state import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _STATES = frozenset(
     ("restarting", "created", "initialized", "running", "paused", "stopping", "exited", "stopped", "removing")
 )
-_LATER = frozenset(("pod", "health", "restart-policy", "ctr-depends"))
+_LATER = frozenset(("pod", "ctr-depends"))
 
 
 class Rule:
@@ -79,12 +80,22 @@ def _test(key: str, value: str, text: str, store: Containers) -> Callable[[Conta
         return lambda c, _: c.record.created_ns < moment
     if key == "volume":
         return lambda c, _: any(value in (m["name"], m["source"], m["destination"]) for m in c.record.mounts)
+    if key in ("health", "restart-policy"):
+        return _of_monitor(key, value, text)
     if key == "network":
         return lambda c, _: c.record.network == value
     raise UsageError(
         f"--filter {text}: unknown key",
-        "ancestor, before, exited, id, label, name, network, since, status, until or volume",
+        "ancestor, before, exited, health, id, label, name, network, restart-policy, since, status, until or volume",
     )
+
+
+def _of_monitor(key: str, value: str, text: str) -> Callable[[Container, State], bool]:
+    if key == "restart-policy":
+        return lambda c, _: c.record.restart == ("no" if value == "never" else value)
+    if value not in ("starting", "healthy", "unhealthy", "none"):
+        raise UsageError(f"--filter {text}: unknown health", "starting, healthy, unhealthy or none")
+    return lambda c, s: s.running and (health.status_of(c) or "none") == value
 
 
 def _name_matches(pattern: str, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import port, start
 from rootless.kernel import times
+from rootless.state import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "Created": _moment(record.created_ns),
         "Path": record.command[0] if record.command else "",
         "Args": record.command[1:],
-        "State": _state(state),
+        "State": _state(state) | {"Health": _health(container)},
         "Image": record.image_id.removeprefix("sha256:"),
         "ImageName": record.image,
         "Rootfs": "",
@@ -47,7 +48,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "NetworkSettings": _network(container),
         "Namespace": "",
         "IsInfra": False,
-        "Config": _config(record, spec),
+        "Config": _config(record, spec) | _healthcheck(container),
         "HostConfig": _host_config(container, spec),
     }
     if size:
@@ -78,6 +79,51 @@ def _state(state: State) -> dict[str, object]:
         "FinishedAt": _moment(end.finished_ns if end else 0),
         "CgroupPath": run.cgroup if run else "",
     }
+
+
+def _health(container: Container) -> dict[str, object]:
+    if not container.record.health:
+        return {"Status": "", "FailingStreak": 0, "Log": None}
+    found = health.read(container)
+    entries = [
+        {
+            "Start": times.format_rfc3339(int(str(entry["start_ns"]))),
+            "End": times.format_rfc3339(int(str(entry["end_ns"]))),
+            "ExitCode": entry["code"],
+            "Output": entry["output"],
+        }
+        for entry in found.log
+    ]
+    return {"Status": found.status, "FailingStreak": found.failing_streak, "Log": entries or None}
+
+
+def _healthcheck(container: Container) -> dict[str, object]:
+    """The properties of Config that only a container with a health check has."""
+    check = health.check_of(container)
+    if check is None:
+        return {}
+    result: dict[str, object] = {
+        "Healthcheck": {
+            "Test": check.test,
+            "Interval": check.interval_ms * 1_000_000,
+            "Timeout": check.timeout_ms * 1_000_000,
+            "StartPeriod": check.start_period_ms * 1_000_000,
+            "Retries": check.retries,
+        },
+        "HealthcheckOnFailureAction": check.on_failure,
+        "HealthMaxLogCount": check.log_count,
+        "HealthMaxLogSize": check.log_size,
+        "HealthLogDestination": "local",
+    }
+    if check.startup_test:
+        result["StartupHealthCheck"] = {
+            "Test": check.startup_test,
+            "Interval": check.startup_interval_ms * 1_000_000,
+            "Timeout": check.startup_timeout_ms * 1_000_000,
+            "Retries": check.startup_retries,
+            "Successes": check.startup_success,
+        }
+    return result
 
 
 def _graph_driver(container: Container) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rootless.engine import values
 from rootless.errors import UsageError
 from rootless.kernel import fastjson, times
 
@@ -11,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _READ_BYTES = 1 << 18
 _BACKWARD_BYTES = 1 << 16
 _LINE_MAX_BYTES = 1 << 20
@@ -60,22 +60,11 @@ def moment(text: str, now_ns: int) -> int:
     try:
         if text.replace(".", "", 1).isdecimal():
             return int(float(text) * 1_000_000_000)
-        if text[-1:] in _UNITS_S and "T" not in text:
-            return now_ns - _duration(text) * 1_000_000_000
+        if text[-1:].isalpha() and not text.endswith("Z"):
+            return now_ns - values.duration_ns(text, "")
         return times.parse_rfc3339(text)
-    except ValueError:
+    except (ValueError, UsageError):
         raise UsageError(f"{text!r} is no time", "10m, 2026-11-23T10:00:00, or seconds since the epoch") from None
-
-
-def _duration(text: str) -> int:
-    total, digits = 0, ""
-    for character in text:
-        if character.isdecimal():
-            digits += character
-        else:
-            total += int(digits) * _UNITS_S[character] if character in _UNITS_S else int("no unit")
-            digits = ""
-    return total
 
 
 def rotated(path: str) -> list[str]:

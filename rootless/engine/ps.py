@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import filters as rules
 from rootless.engine import port, reconcile
+from rootless.state import health
 from rootless.state.containers import Containers
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ class PsRow:
         "ExitCode",
         "Exited",
         "ExitedAt",
+        "Health",
         "Id",
         "Image",
         "ImageID",
@@ -58,6 +60,7 @@ class PsRow:
         self.CreatedAt = record.created_ns
         self.State = state.status
         self.Status = ""
+        self.Health = health.status_of(container) if record.health and state.running else ""
         self.Exited = state.status == "exited"
         self.ExitCode = state.exit_code
         self.ExitedAt = end.finished_ns // _S if end else 0

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord, RunRecord
 
-_CLEANUP = "from rootless.__main__ import main; main()"
+MAIN = "from rootless.__main__ import main; main()"
 # --cgroups; a scope of systemd's would hold the monitor, too, a child of the caller's cgroup does not.
 _CGROUP_MANAGERS = {"disabled": "none", "no-conmon": "cgroupfs", "split": "split"}
 _NAMES = ("hosts", "resolv.conf", "hostname")
@@ -117,7 +117,7 @@ def read_spec(container: Container) -> Spec:
 
 def cleanup_argv(ident: str) -> list[str]:
     """The command that tidies up behind container ``ident``."""
-    return [sys.executable, "-P", "-c", _CLEANUP, "cleanup", ident]
+    return [sys.executable, "-P", "-c", MAIN, "cleanup", ident]
 
 
 def _plan(container: Container) -> LaunchPlan:
@@ -152,6 +152,8 @@ def _plan(container: Container) -> LaunchPlan:
     if record.restart != "no":
         plan.keep_lock = True
         plan.cleanup_argv += ["--lock", "3"]
+    if record.health:
+        _plan_check(container, plan)
     _write_names(container, record, plan)
     return plan
 
@@ -189,6 +191,16 @@ def is_shifted(record: ContainerRecord) -> bool:
     from rootless.kernel import nested
 
     return not nested.holds_self(IdMap(_extents(record.uid_map), _extents(record.gid_map)))
+
+
+def _plan_check(container: Container, plan: LaunchPlan) -> None:
+    """Health begins anew with each start; the first check is made at once, as Podman does."""
+    from rootless.state import health
+
+    check = health.check_of(container)
+    health.forget(container)
+    if check is not None and check.first_interval_ms():
+        plan.check_argv = [sys.executable, "-P", "-c", MAIN, "__check", container.id]
 
 
 def default_limits(spec: Spec) -> frozenset[str]:

@@ -8,6 +8,15 @@ import os
 from rootless.errors import UsageError, os_reason
 from rootless.kernel import files
 
+_DURATIONS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -53,6 +62,25 @@ def signal_number(text: str) -> int:
     if not 1 <= number <= 64:
         raise UsageError(f"{text!r} is no signal", "TERM, SIGTERM or 15")
     return number
+
+
+def duration_ns(text: str, option: str) -> int:
+    """``1m30s``, ``1.5s``, ``250ms`` -> nanoseconds, as Go writes durations; also d for days."""
+    total, digits, unit = 0.0, "", ""
+    try:
+        for character in f"{text}\0":
+            if unit and not character.isalpha():
+                total += float(digits) * _DURATIONS_NS[unit]
+                digits = unit = ""
+            if character.isalpha():
+                unit += character
+            else:
+                digits += character
+        if digits != "\0" or not text or total >= 1 << 62:
+            raise ValueError
+    except (ValueError, KeyError):
+        raise UsageError(f"{option} {text}: not a time", "numbers with ms, s, m or h: 1m30s") from None
+    return int(total)
 
 
 def pairs(items: list[str], option: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rootless.runtime.plan import LaunchPlan
 
 _BACKLOG = 16
+_FIRST_CHECK_MS = 1
 
 
 class Launched:
@@ -269,6 +270,10 @@ class _Launcher:
         if plan.client_fd >= 0:
             # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
             argv += ["--stdin-once", "1"]
+        commands = ["--", *plan.cleanup_argv]
+        if plan.check_argv:
+            argv += ["--check-ms", str(_FIRST_CHECK_MS)]
+            commands += ["--", *plan.check_argv]
         if plan.keep_lock:
             argv += ["--keep-lock", "1"]
         if plan.timeout_s:
@@ -279,7 +284,7 @@ class _Launcher:
         for fd in kept:
             os.set_inheritable(fd, True)
         os.chdir("/")
-        os.execve(argv[0], [*argv, "--", *plan.cleanup_argv], dict(os.environ))
+        os.execve(argv[0], [*argv, *commands], dict(os.environ))
 
     def _stream_options(self) -> list[tuple[str, int]]:
         options: list[tuple[str, int]] = []

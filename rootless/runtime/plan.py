@@ -117,6 +117,7 @@ class LaunchPlan(InitPlan):
         "attach_path",
         "cgroup_manager",
         "cgroup_parent",
+        "check_argv",
         "cleanup_argv",
         "client_fd",
         "exit_path",
@@ -147,3 +148,4 @@ class LaunchPlan(InitPlan):
         self.cgroup_manager = "auto"
         self.optional_limits: frozenset[str] = frozenset()
         self.cleanup_argv: list[str] = []
+        self.check_argv: list[str] = []  # the health check, which says itself when it is due again

@@ -93,6 +93,7 @@ class ContainerRecord(Record):
         "log_path": "",  # --log-opt path, "" = ctr.log beside the record
         "log_tag": "",
         "log_labels": [],  # NAME=VALUE fields of the journal's entries
+        "health": {},  # state/health.py, {} = no health check
         "restart": "no",
         "restart_max": 0,
         "stop_signal": 15,
@@ -151,6 +152,7 @@ class ContainerRecord(Record):
         log_path: str
         log_tag: str
         log_labels: list[str]
+        health: dict[str, object]
         restart: str
         restart_max: int
         stop_signal: int

@@ -101,6 +101,7 @@ class Monitored:
         log: Path | None = None,
         log_format: str = "k8s-file",
         before_exec: Any = None,
+        check: str = "",
     ) -> None:
         self.folder = folder
         self.log = log or folder / "ctr.log"
@@ -108,6 +109,7 @@ class Monitored:
         self.cleaned = folder / "cleaned"
         self.pids = folder / "pids"
         self.lock = folder / "lock"
+        self._check = ["--", "/bin/sh", "-c", check] if check else []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._address = str(folder / "attach")
         self._listener.bind(self._address)
@@ -162,7 +164,7 @@ class Monitored:
         if before is not None:
             before(init)
         script = f"ls -l /proc/$$/fd >{self.cleaned}.tmp; grep Sig /proc/self/status >>{self.cleaned}.tmp; "
-        cleanup = ["--", "/bin/sh", "-c", script + f"mv {self.cleaned}.tmp {self.cleaned}"]
+        cleanup = ["--", "/bin/sh", "-c", script + f"mv {self.cleaned}.tmp {self.cleaned}", *self._check]
         monitor = str(HELPERS / "rpod-monitor")
         os.execv(monitor, [monitor, "--pid", str(init), *words, *cleanup])
 

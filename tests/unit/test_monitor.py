@@ -410,3 +410,60 @@ def test_a_client_that_connects_to_nobody_is_told_so(tmp_path: Path) -> None:
         late = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with late, pytest.raises(ConnectionRefusedError):
             late.connect(str(tmp_path / "attach"))
+
+
+def test_a_check_is_run_when_it_wants_to_be(tmp_path: Path) -> None:
+    """Every 50 ms as it said itself, never two at once, and not any more when it says 0."""
+    log = tmp_path / "checks"
+    check = (
+        f"ls -l /proc/$$/fd >{tmp_path}/fds; grep Sig /proc/self/status >>{tmp_path}/fds; "
+        f"echo begin >>{log}; sleep 0.1; echo end >>{log}; test -e {tmp_path}/enough && echo 0 || echo 50"
+    )
+    with Monitored(tmp_path, shell("read word"), options=("--check-ms", "1"), check=check) as container:
+        wait_until(lambda: log.exists() and log.read_text().count("end") >= 3, "three checks")
+        (tmp_path / "enough").touch()
+        wait_until(lambda: not _children(container.pid) - {container.init}, "the last check's end")
+        time.sleep(0.3)
+        lines = log.read_text().split()
+        assert lines == ["begin", "end"] * (len(lines) // 2)
+        seen = log.read_text()
+        time.sleep(0.2)
+        assert log.read_text() == seen
+        container.client.send(b"iend\n")
+        container.client.until_exit()
+    text = (tmp_path / "fds").read_text()
+    descriptors = {line.split()[8] for line in text.splitlines() if "->" in line}
+    assert descriptors <= {"0", "1", "2", "10", "255"}, text
+    assert "SigBlk:\t0000000000000000" in text
+
+
+def test_the_end_does_not_wait_for_a_check(tmp_path: Path) -> None:
+    check = f"echo $$ >{tmp_path}/tmp; mv {tmp_path}/tmp {tmp_path}/check; exec sleep 1000"
+    with Monitored(tmp_path, shell("read word"), options=("--check-ms", "1"), check=check) as container:
+        wait_until((tmp_path / "check").exists, "the check")
+        pid = int((tmp_path / "check").read_text())
+        container.client.send(b"iend\n")
+        container.client.until_exit()
+        container.client.send(b"k")
+        assert container.wait() == 0
+        wait_until(lambda: not alive(pid), "the check's end")
+
+
+def test_a_monitor_that_only_waits_keeps_the_lock(tmp_path: Path) -> None:
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.set_inheritable(lock, True)
+    words = ["--wait-ms", "300", "--lock", str(lock), "--keep-lock", "1", "--", "/bin/sh", "-c"]
+    script = f"readlink /proc/$$/fd/3 >{tmp_path}/kept; ls /proc/$$/fd | wc -l >>{tmp_path}/kept"
+    monitor = str(HELPERS / "rpod-monitor")
+    pid = os.posix_spawn(monitor, [monitor, *words, script], dict(os.environ))
+    os.close(lock)
+    with (tmp_path / "lock").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    path, count = (tmp_path / "kept").read_text().split()
+    assert (path, int(count) <= 5) == (str(tmp_path / "lock"), True)
+
+
+def _children(pid: int) -> set[int]:
+    return {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}

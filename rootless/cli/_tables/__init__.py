@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'generate', 'image', 'quadlet', 'system', 'volume'])
+NOUNS = frozenset(['container', 'generate', 'healthcheck', 'image', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
-MODULES: dict[str, str] = {'__names': '__names',
+MODULES: dict[str, str] = {'__check': '__check',
+ '__names': '__names',
  'attach': 'attach',
  'auto-update': 'auto_update',
  'cleanup': 'cleanup',
@@ -48,6 +49,7 @@ MODULES: dict[str, str] = {'__names': '__names',
  'exec': 'exec',
  'export': 'export',
  'generate systemd': 'generate_systemd',
+ 'healthcheck run': 'healthcheck_run',
  'history': 'history',
  'image diff': 'image_diff',
  'image exists': 'image_exists',

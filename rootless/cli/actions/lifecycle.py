@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 _RUNNING = ("running", "stopping", "paused")
 # `rm` of Podman: 1 for a container that is not there, 2 for one that runs.
 _MISSING, _RUNS = 1, 2
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _runs(status: str) -> bool:
@@ -207,11 +206,9 @@ def wait(
 
 def duration_s(text: str, option: str) -> float:
     """``250ms``, ``1.5s``, ``2m`` -> seconds; a bare number is milliseconds, as with Podman. Raises UsageError."""
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    try:
-        value = float(digits) * _UNITS_S[text[len(digits) :] or "ms"]
-    except (ValueError, KeyError):
-        value = -1.0
+    from rootless.engine import values
+
+    value = values.duration_ns(text if text[-1:].isalpha() else f"{text}ms", option) / 1e9
     if not 0 < value < 1e6:
         raise UsageError(f"{option} {text}: not a time", "a number with ms, s, m or h: 250ms")
     return value

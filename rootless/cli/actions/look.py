@@ -24,6 +24,7 @@ _PS = output.Layout(
         "ExitCode": "EXIT CODE",
         "Exited": "EXITED",
         "ExitedAt": "EXITED AT",
+        "Health": "HEALTH",
         "ID": "CONTAINER ID",
         "Image": "IMAGE",
         "ImageID": "IMAGE ID",
@@ -96,7 +97,8 @@ def ps(  # noqa: PLR0913 - one per option
 
 def _status(row: PsRow) -> str:
     if row.State == "running":
-        return f"Up {output.span(max(0.0, _now() - row.StartedAt))}"
+        health = f" ({row.Health})" if row.Health else ""
+        return f"Up {output.span(max(0.0, _now() - row.StartedAt))}{health}"
     if row.State == "exited":
         return f"Exited ({row.ExitCode}) {output.ago(row.ExitedAt)}"
     if row.State == "restarting":
