@@ -64,12 +64,9 @@ _IMPOSSIBLE = {
     "--rdt-class": "an ordinary user cannot set it",
     "--device-cgroup-rule": "there is no device controller without root",
 }
-_OF_RUN = """arch attach authfile cert-dir chrootdirs
-    conmon-pidfile creds disable-content-trust env-merge group-entry hosts-file hostuser
-    init-ctr init-path no-hostname no-hosts oom-score-adj os passwd
-    passwd-entry personality pidfile preserve-fd read-only-tmpfs requires retry retry-delay rmi rootfs
-    sdnotify seccomp-policy subgidname subuidname systemd timens tls-verify unsetenv unsetenv-all
-    variant gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key
+_OF_CREATE = {"--attach": "create attaches to nothing", "--preserve-fd": "only run hands descriptors on"}
+_OF_RUN = """group-entry hostuser init-ctr passwd passwd-entry rootfs sdnotify seccomp-policy subgidname subuidname
+    systemd gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key
     egress runtime"""
 
 # Options that other verbs have elsewhere and not here yet.
@@ -115,6 +112,8 @@ def no_command(noun: str, name: str, known: Sequence[str]) -> RpodError:
 def no_option(path: str, name: str, known: Sequence[str]) -> RpodError:
     """The error for an option that the command ``path`` does not have."""
     verb = path.removeprefix("container ")
+    if verb == "create" and name in _OF_CREATE:
+        return UnsupportedError(f"{name} is not supported: {_OF_CREATE[name]}", "rpod run has it")
     if name in _IMPOSSIBLE and verb in ("run", "create"):
         return UnsupportedError(f"{name} is not supported: {_IMPOSSIBLE[name]}", "leave it out")
     if name.removeprefix("--") in OPTIONS.get(verb, "").split():

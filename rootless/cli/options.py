@@ -224,6 +224,11 @@ class Keeping:
             "--log-opt", metavar="KEY=VALUE", text="max-size=SIZE, max-file=N, path=FILE, tag=TEXT, label=NAME=VALUE."
         ),
     ] = []
+    arch: Annotated[str, option("--arch", metavar="ARCH", text="The image for another processor.")] = ""
+    disable_content_trust: Annotated[bool, option("--disable-content-trust", text="Docker's; it means nothing.")] = (
+        False
+    )
+    os: Annotated[str, option("--os", metavar="OS", text="The image for another system.")] = ""
     platform: Platform = ""
     pull: Annotated[
         str, option("--pull", metavar="POLICY", text="Fetch the image: always, missing, newer or never.")
@@ -233,6 +238,7 @@ class Keeping:
         str, option("--restart", metavar="POLICY", text="no, on-failure[:N], always or unless-stopped.")
     ] = "no"
     rm: Annotated[bool, option("--rm", text="Remove the container when it has ended.")] = False
+    variant: Annotated[str, option("--variant", metavar="VARIANT", text="The processor's variant: v7.")] = ""
 
 
 class Health:
@@ -283,7 +289,53 @@ class Health:
     no_healthcheck: Annotated[bool, option("--no-healthcheck", text="Leave the image's HEALTHCHECK out.")] = False
 
 
-class Creation(Health, Keeping, Confines, Connection, Files, Isolation, Process, Identity):
+class Rare:
+    """What few containers need; the engine keeps these apart, too (engine.options.RareOptions)."""
+
+    chrootdirs: Annotated[
+        list[str], option("--chrootdirs", metavar="DIR", text="Show /etc/hosts and its like below DIR, too.")
+    ] = []
+    conmon_pidfile: Annotated[
+        str, option("--conmon-pidfile", metavar="FILE", text="Write the monitor's process id to FILE.")
+    ] = ""
+    env_merge: Annotated[
+        list[str],
+        option("--env-merge", metavar="NAME=VALUE", text="A variable made of the image's: PATH=${PATH}:/opt."),
+    ] = []
+    hosts_file: Annotated[
+        str, option("--hosts-file", metavar="FILE", text="What /etc/hosts begins with: a file, or none.")
+    ] = ""
+    init_path: Annotated[str, option("--init-path", metavar="FILE", text="Another program for --init.")] = ""
+    no_hostname: Annotated[bool, option("--no-hostname", text="Leave the image's /etc/hostname.")] = False
+    no_hosts: Annotated[bool, option("--no-hosts", text="Leave the image's /etc/hosts.")] = False
+    oom_score_adj: Annotated[
+        int | None,
+        option("--oom-score-adj", metavar="N", text="Who is killed first when memory runs out (up to 1000)."),
+    ] = None
+    personality: Annotated[
+        str, option("--personality", metavar="PERSONA", text="What uname says of the machine: LINUX or LINUX32.")
+    ] = ""
+    pidfile: Annotated[str, option("--pidfile", metavar="FILE", text="Write the program's process id to FILE.")] = ""
+    read_only_tmpfs: Annotated[
+        bool, option("--read-only-tmpfs", text="With --read-only, /run, /tmp and /var/tmp can be written (true).")
+    ] = True
+    requires: Annotated[
+        list[str], option("--requires", metavar="CONTAINER", text="A container that is started before this one.")
+    ] = []
+    rmi: Annotated[bool, option("--rmi", text="Remove the container when it has ended, and its image.")] = False
+    timens: Annotated[
+        str,
+        option("--timens", metavar="MODE", text="Clocks: private, container:NAME, offset:boottime=S,monotonic=S."),
+    ] = ""
+    unsetenv: Annotated[
+        list[str], option("--unsetenv", metavar="NAME", text="Leave out a variable of the image's or rpod's.")
+    ] = []
+    unsetenv_all: Annotated[bool, option("--unsetenv-all", text="Leave out all of them.")] = False
+
+
+class Creation(
+    Rare, RegistryAccess, Patience, Health, Keeping, Confines, Connection, Files, Isolation, Process, Identity
+):
     """All options of create."""
 
     image: Annotated[str, argument("IMAGE")]

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from rootless.state.container import Container
 
 
+STREAMS = frozenset(("stdin", "stdout", "stderr"))
+
+
 class Monitor(Peer):
     """A connection to a container's monitor."""
 
-    def __init__(self, container: Container, sock: _socket.socket, *, take_over: bool) -> None:
+    def __init__(
+        self, container: Container, sock: _socket.socket, *, take_over: bool, streams: frozenset[str] = STREAMS
+    ) -> None:
         self._container = container
+        self._streams = streams
         self._sock = sock
         self._take_over_wanted = take_over
         self.took_over = False
@@ -34,9 +40,11 @@ class Monitor(Peer):
             data = b""
         kind = data[:1]
         if kind == b"o":
-            write_all(1, data[1:])
+            if "stdout" in self._streams:
+                write_all(1, data[1:])
         elif kind == b"e":
-            write_all(2, data[1:])
+            if "stderr" in self._streams:
+                write_all(2, data[1:])
         elif kind == b"x":
             if self._take_over_wanted:
                 self._take_over()
@@ -98,16 +106,17 @@ def run_attached(
     stdin: bool,
     detach_keys: str | None,
     sig_proxy: bool,
+    streams: frozenset[str] = STREAMS,
 ) -> int:
     """Launch with this process as the monitor's first client, stay to the end and clean up.
 
-    Returns the program's exit code, or 0 when the user detached.
+    Only output of ``streams`` is shown. Returns the program's exit code, or 0 when the user detached.
     """
     ours, theirs = socket_pair()
     launch(theirs.fileno())
     theirs.close()
     # Where a restart policy decides, the monitor goes on: this command ends with the program's first end, as Podman's.
-    peer = Monitor(container, ours, take_over=container.record.restart == "no")
+    peer = Monitor(container, ours, take_over=container.record.restart == "no", streams=streams)
     tty = container.record.tty
     session = Session(peer, stdin=stdin, tty=tty, detach_keys=detach_keys, sig_proxy=sig_proxy and not tty)
     code = session.run()

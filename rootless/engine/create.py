@@ -9,7 +9,7 @@ import time
 from rootless import config, log
 from rootless.engine import ids, images, mounts, specs, values
 from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
-from rootless.image.access import PullOptions
+from rootless.image.access import Access, PullOptions, platform_text
 from rootless.kernel import fastjson, files
 from rootless.network import driver as networks
 from rootless.network import names
@@ -21,6 +21,8 @@ from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from rootless.engine.options import ContainerOptions
     from rootless.spec import Spec
     from rootless.state.container import Container
@@ -45,14 +47,17 @@ def prepare(options: ContainerOptions) -> NewContainer:
     Nothing is left of it when an error is raised.
     """
     _check(options)
+    rare = _rare(options)
     image = images.ensure_image(options.image, _pull_options(options))
     store = Containers()
     with ids.lock(options, store):
-        return _make(options, image, store)
+        return _make(options, image, store, rare)
 
 
-def _make(options: ContainerOptions, image: Image, store: Containers) -> NewContainer:
+def _make(options: ContainerOptions, image: Image, store: Containers, rare: ModuleType | None) -> NewContainer:
     record = _record(options, image, store)
+    if rare is not None:
+        rare.note(options, record, store)
     wanted = _mounts(options, image, store)
     record.entrypoint, command = _command(options, image)
     record.command = argv = [*record.entrypoint, *command]
@@ -63,10 +68,12 @@ def _make(options: ContainerOptions, image: Image, store: Containers) -> NewCont
         mounts.materialize(wanted, made)
         record.mounts = [mount.to_json() for mount in wanted]
         spec = specs.build(options, record, image.config, mounts.to_spec(wanted, record), argv)
-        if record.join:
+        if rare is not None:
+            rare.amend(options, record, spec)
+        if record.join or record.requires:
             from rootless.state import dependents
 
-            dependents.note(map(store.by_id, set(record.join.values())), record.id)
+            dependents.note(map(store.by_id, {*record.join.values(), *record.requires}), record.id)
         _save(new.container, record, spec)
         if not ImageStore(store.data_dir).exists(image.id):
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
@@ -81,7 +88,18 @@ def _make(options: ContainerOptions, image: Image, store: Containers) -> NewCont
 
 
 def _pull_options(options: ContainerOptions) -> PullOptions:
-    return PullOptions(policy=options.pull, platform=options.platform, quiet=options.quiet)
+    if options.retry < 0:
+        raise UsageError(f"--retry {options.retry}: must be 0 or more")
+    access = Access(
+        authfile=options.authfile,
+        cert_dir=options.cert_dir,
+        creds=options.creds,
+        tls_verify=options.tls_verify,
+        retries=options.retry,
+        retry_delay_s=values.duration_ns(options.retry_delay, "--retry-delay") / 1e9 if options.retry_delay else 0.0,
+    )
+    platform = platform_text(options.platform, options.os, options.arch, options.variant)
+    return PullOptions(policy=options.pull, platform=platform, quiet=options.quiet, access=access)
 
 
 def _check(options: ContainerOptions) -> None:
@@ -102,6 +120,16 @@ def _check(options: ContainerOptions) -> None:
         raise UsageError("--replace needs --name")
     if options.pid.startswith("ns:") and options.userns == "":
         log.debug("joining a pid namespace by path needs the right over its user namespace")
+
+
+def _rare(options: ContainerOptions) -> ModuleType | None:
+    """What acts on the options that few containers have, where there are any."""
+    if not options.any_rare():
+        return None
+    from rootless.engine import rare
+
+    rare.check(options)
+    return rare
 
 
 def _check_cgroups(options: ContainerOptions) -> None:

@@ -53,6 +53,10 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     plan.shifted = start.is_shifted(container.record)
     plan.cgroup = state.run.cgroup
     plan.limited = bool(set(cgroup.wanted_limits(plan.spec.resources)) - start.default_limits(plan.spec))
+    if personality := container.record.rare.get("personality"):
+        from rootless.runtime.attributes import Attributes
+
+        plan.attributes = Attributes({}, {"domain": personality}, second=False)
     plan.preserve_fds = options.preserve_fds
     plan.die_with_caller = not options.detach
     return plan

@@ -67,8 +67,33 @@ class UpdateOptions(ResourceOptions):
     unsetenv: list[str] = []
 
 
-class ContainerOptions(ResourceOptions):
-    """The options of ``create``; ``run`` adds four."""
+class RareOptions(Options):
+    """What few containers have: ``engine.rare`` acts on it, which the others do not import."""
+
+    chrootdirs: list[str] = []
+    conmon_pidfile: str = ""
+    env_merge: list[str] = []
+    hosts_file: str = ""
+    init_path: str = ""
+    no_hostname: bool = False
+    no_hosts: bool = False
+    oom_score_adj: int | None = None
+    personality: str = ""
+    pidfile: str = ""
+    read_only_tmpfs: bool = True
+    requires: list[str] = []
+    rmi: bool = False
+    timens: str = ""
+    unsetenv: list[str] = []
+    unsetenv_all: bool = False
+
+    def any_rare(self) -> bool:
+        """Whether any of these is given."""
+        return any(getattr(self, name) != getattr(RareOptions, name) for name in RareOptions.__annotations__)
+
+
+class ContainerOptions(ResourceOptions, RareOptions):
+    """The options of ``create``; ``run`` adds some."""
 
     image: str = ""
     command: list[str] = []  # the program and its arguments, [] = the image's
@@ -120,7 +145,17 @@ class ContainerOptions(ResourceOptions):
     network: list[str] = []
     no_healthcheck: bool = False
     pid: str = ""
+    arch: str = ""
+    authfile: str = ""
+    cert_dir: str = ""
+    creds: str = ""
+    disable_content_trust: bool = False  # it has no meaning, here as in Podman
+    os: str = ""
     platform: str = ""
+    retry: int = 3
+    retry_delay: str = ""
+    tls_verify: bool | None = None
+    variant: str = ""
     privileged: bool = False
     publish: list[str] = []
     publish_all: bool = False
@@ -155,6 +190,8 @@ class RunOptions(ContainerOptions):
 
     detach: bool = False
     detach_keys: str | None = None
+    attach: list[str] = []  # stdin, stdout, stderr; [] = all
+    preserve_fd: list[str] = []  # numbers, also between commas
     preserve_fds: int = 0
     sig_proxy: bool = True
 

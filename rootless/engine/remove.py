@@ -30,7 +30,7 @@ def remove(
     for other in dependents.of(container, Containers()):
         if not depend:
             raise ConflictError(
-                f"container {container.name} cannot be removed: {other.name} shares its namespaces",
+                f"container {container.name} cannot be removed: {other.name} depends on it",
                 f"rpod rm {other.name} first, or rpod rm --depend {container.name}",
             )
         gone += remove(other, force=force, volumes=volumes, timeout_s=timeout_s, depend=True)
@@ -65,6 +65,10 @@ def delete(container: Container, *, volumes: bool) -> None:
         _remove_volumes(record)
     if record.cidfile:
         _remove_cidfile(record.cidfile, container.id)
+    if record.rare:
+        from rootless.engine import rare
+
+        rare.after_removal(record)
 
 
 def _remove_directory(container: Container) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rootless.engine import client, create, remove, start
+import os
+
+from rootless.engine import client, create, remove, start, values
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,23 +17,57 @@ if TYPE_CHECKING:
 
 def run(options: RunOptions, announce: Callable[[str], None]) -> int:
     """Run a new container. Returns the program's exit code, or 0 for -d after ``announce(id)``."""
+    streams = _attached(options)
+    preserved = _preserved(options.preserve_fd)
     new = create.prepare(options)
     container = new.container
+
+    def launch(client_fd: int) -> object:
+        return start.launch_container(
+            container, new.lock, client_fd=client_fd, preserve_fds=options.preserve_fds, preserved=preserved
+        )
+
     try:
         if options.detach:
-            start.launch_container(container, new.lock, preserve_fds=options.preserve_fds)
+            launch(-1)
             announce(container.id)
             return 0
         return client.run_attached(
             container,
-            lambda fd: start.launch_container(container, new.lock, client_fd=fd, preserve_fds=options.preserve_fds),
-            stdin=container.record.open_stdin,
+            launch,
+            stdin=container.record.open_stdin and "stdin" in streams,
+            streams=streams,
             detach_keys=options.detach_keys,
             sig_proxy=options.sig_proxy,
         )
     except BaseException:
         _forget_failed(new)
         raise
+
+
+def _attached(options: RunOptions) -> frozenset[str]:
+    """The streams that the user stays with. Raises UsageError."""
+    if not options.attach:
+        return client.STREAMS
+    streams = frozenset(word.lower() for text in options.attach for word in text.split(","))
+    if options.detach:
+        raise UsageError("--attach and --detach exclude each other")
+    if unknown := sorted(streams - client.STREAMS):
+        raise UsageError(f"--attach {unknown[0]}: there is no such stream", "stdin, stdout or stderr")
+    return streams
+
+
+def _preserved(texts: list[str]) -> list[int]:
+    """The descriptors of --preserve-fd, which must be open. Raises UsageError."""
+    found = []
+    for word in (word for text in texts for word in text.split(",")):
+        fd = values.integer(word, "--preserve-fd", low=3, high=1 << 20)
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(f"--preserve-fd {fd}: this descriptor is not open") from None
+        found.append(fd)
+    return found
 
 
 def _forget_failed(new: NewContainer) -> None:

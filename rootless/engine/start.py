@@ -23,6 +23,8 @@ from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rootless.state.record import ContainerRecord, RunRecord
 
 MAIN = "from rootless.__main__ import main; main()"
@@ -70,6 +72,7 @@ def launch_container(
     *,
     client_fd: int = -1,
     preserve_fds: int = 0,
+    preserved: Sequence[int] = (),
     restarted: RunRecord | None = None,
 ) -> launch.Launched:
     """Start the program of ``container``, whose alive lock is given away to its monitor.
@@ -77,6 +80,10 @@ def launch_container(
     ``restarted`` is the last run where a restart policy starts it again. Where a start fails, the container is what
     it was before: created, or exited with its last exit code.
     """
+    if container.record.requires:
+        from rootless.engine import rare
+
+        rare.start_required(container.record)
     last_run = container.run_record()
     last_exit = container.exit_record() if last_run else None
     try:
@@ -86,7 +93,7 @@ def launch_container(
         plan = _plan(container)
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
-        plan.preserve_fds = preserve_fds
+        plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
 
         def record(run: RunRecord) -> None:
             if restarted:
@@ -95,13 +102,18 @@ def launch_container(
                 container.forget_exit()
             container.save_run(run)
 
-        return launch.launch(plan, record)
+        launched = launch.launch(plan, record)
     except BaseException:
         reconcile.release(container)
         container.put_back(last_run, last_exit)
         raise
     finally:
         alive.release()
+    if container.record.rare:
+        from rootless.engine import rare
+
+        rare.after_launch(container.record, launched)
+    return launched
 
 
 def read_spec(container: Container) -> Spec:
@@ -155,6 +167,10 @@ def _plan(container: Container) -> LaunchPlan:
     if record.health:
         _plan_check(container, plan)
     _write_names(container, record, plan)
+    if record.rare or "time" in plan.joins or "time" in spec.namespaces:
+        from rootless.engine import rare
+
+        rare.prepare(plan, container)
     return plan
 
 

@@ -94,6 +94,8 @@ _ARCH = {  # pivot_root, keyctl
     "riscv64": (41, 219),
 }
 
+_MACHINE = os.uname().machine  # as it is before any personality(2) makes it lie
+
 _syscall = libc.system_call()
 _mount = libc.function("mount")
 _umount2 = libc.function("umount2")
@@ -108,11 +110,10 @@ def _bytes(path: str | bytes | None) -> bytes | None:
 
 
 def _numbers() -> tuple[int, int]:
-    machine = os.uname().machine
     try:
-        return _ARCH[machine]
+        return _ARCH[_MACHINE]
     except KeyError:
-        raise OSError(38, f"rpod does not know the system calls of {machine}") from None
+        raise OSError(38, f"rpod does not know the system calls of {_MACHINE}") from None
 
 
 def clone(flags: int, cgroup_fd: int = -1) -> int:

@@ -32,7 +32,6 @@ _LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-_FIRST_FREE_FD = 3
 
 
 def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
@@ -132,7 +131,7 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
     # The caller's own streams keep their owner.
     owner = -1 if streams.borrowed else spec.process.uid
     terminal.use_streams(streams.inside, owner, terminal=spec.process.terminal)
-    syscalls.close_on_exec_from(_FIRST_FREE_FD + plan.preserve_fds)
+    plan.close_descriptors()
 
 
 def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:

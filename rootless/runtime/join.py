@@ -29,6 +29,7 @@ _FLAGS = {
     "uts": syscalls.CLONE_NEWUTS,
     "user": syscalls.CLONE_NEWUSER,
     "cgroup": syscalls.CLONE_NEWCGROUP,
+    "time": syscalls.CLONE_NEWTIME,
 }
 
 

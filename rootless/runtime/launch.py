@@ -171,7 +171,7 @@ class _Launcher:
         os.setsid()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         # What the caller leaked must reach neither the program nor its monitor.
-        syscalls.close_on_exec_from(3 + self.plan.preserve_fds)
+        self.plan.close_descriptors()
 
     def _start_network(self) -> Started | None:
         network = self.plan.network

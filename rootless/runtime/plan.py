@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -63,6 +65,7 @@ class InitPlan:
         "network",
         "outer_fd",
         "preserve_fds",
+        "preserved",
         "root",
         "root_target",
         "shifted",
@@ -86,12 +89,21 @@ class InitPlan:
         self.copy_up: list[str] = []  # destinations of empty volumes to be filled from the image
         self.chown: list[str] = []  # destinations whose files become the program's user's
         self.preserve_fds = 0
+        self.preserved: list[int] = []  # descriptors beyond these that the program gets, under their numbers
         self.extras: Extras | None = None  # the rare wishes of a config.json that another engine wrote
         self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
 
     def fuse_mounts(self) -> list[Mount]:
         """The mounts besides the root that fuse-overlayfs serves."""
         return [mount for mount in self.spec.mounts if mount.type == "fuse-overlayfs"]
+
+    def close_descriptors(self) -> None:
+        """Have the next exec close all descriptors but the standard ones and those that the program gets."""
+        from rootless.kernel import syscalls as sc
+
+        sc.close_on_exec_from(3 + self.preserve_fds)
+        for fd in self.preserved:
+            os.set_inheritable(fd, True)
 
     def flags(self) -> int:
         """The CLONE_NEW* flags of the namespaces that are new in this container."""

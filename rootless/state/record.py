@@ -106,6 +106,8 @@ class ContainerRecord(Record):
         "cap_drop": [],
         "security_opt": [],
         "volumes_from": [],
+        "requires": [],  # ids of the containers that are started first
+        "rare": {},  # what only few have, see engine/rare.py
     }
     __slots__ = tuple(FIELDS)
 
@@ -165,6 +167,8 @@ class ContainerRecord(Record):
         cap_drop: list[str]
         security_opt: list[str]
         volumes_from: list[str]
+        requires: list[str]
+        rare: dict[str, object]
 
 
 class RunRecord(Record):

@@ -36,6 +36,12 @@ class Run(Creation):
 
     detach: Annotated[bool, option("--detach", "-d", text="Leave it running and print its id.")] = False
     detach_keys: DetachKeys = None
+    attach: Annotated[
+        list[str], option("--attach", "-a", metavar="STREAM", text="Only stdin, stdout or stderr; may be repeated.")
+    ] = []
+    preserve_fd: Annotated[
+        list[str], option("--preserve-fd", metavar="FD[,FD]", text="Hand these descriptors on, under their numbers.")
+    ] = []
     preserve_fds: Annotated[int, option("--preserve-fds", metavar="N", text="Hand descriptors 3 to 3+N-1 on.")] = 0
     sig_proxy: SigProxy = True
 
