@@ -17,6 +17,7 @@ _STATES = frozenset(
     ("restarting", "created", "initialized", "running", "paused", "stopping", "exited", "stopped", "removing")
 )
 _LATER = frozenset(("pod", "ctr-depends"))
+_POLICIES = ("no", "never", "on-failure", "always", "unless-stopped")
 
 
 class Rule:
@@ -70,32 +71,55 @@ def _test(key: str, value: str, text: str, store: Containers) -> Callable[[Conta
         return lambda _, s: s.status == "exited" and s.exit_code == int(value)
     if key == "ancestor":
         return lambda c, _: _is_ancestor(value, c)
-    if key in ("before", "since"):
-        other = store.resolve(value).record.created_ns
-        return lambda c, _: c.record.created_ns < other if key == "before" else c.record.created_ns > other
-    if key == "until":
-        import time
-
-        moment = logfile.moment(value, time.time_ns())
-        return lambda c, _: c.record.created_ns < moment
+    if key in ("before", "since", "until"):
+        return _time_test(key, value, store)
+    if key in ("restart-policy", "should-start-on-boot"):
+        return _policy_test(key, value, text)
     if key == "volume":
         return lambda c, _: any(value in (m["name"], m["source"], m["destination"]) for m in c.record.mounts)
-    if key in ("health", "restart-policy"):
-        return _of_monitor(key, value, text)
+    if key == "health":
+        return _health_test(value, text)
     if key == "network":
         return lambda c, _: c.record.network == value
     raise UsageError(
         f"--filter {text}: unknown key",
-        "ancestor, before, exited, health, id, label, name, network, restart-policy, since, status, until or volume",
+        "ancestor, before, exited, health, id, label, name, network, restart-policy, should-start-on-boot, since, "
+        "status, until or volume",
     )
 
 
-def _of_monitor(key: str, value: str, text: str) -> Callable[[Container, State], bool]:
+def _time_test(key: str, value: str, store: Containers) -> Callable[[Container, State], bool]:
+    if key in ("before", "since"):
+        other = store.resolve(value).record.created_ns
+        return lambda c, _: c.record.created_ns < other if key == "before" else c.record.created_ns > other
+    import time
+
+    moment = logfile.moment(value, time.time_ns())
+    return lambda c, _: c.record.created_ns < moment
+
+
+def _policy_test(key: str, value: str, text: str) -> Callable[[Container, State], bool]:
     if key == "restart-policy":
+        if value not in _POLICIES:
+            raise UsageError(f"--filter {text}: unknown policy", ", ".join(_POLICIES))
         return lambda c, _: c.record.restart == ("no" if value == "never" else value)
+    if value not in ("true", "false"):
+        raise UsageError(f"--filter {text}: it is true or false")
+    return lambda c, s: _starts_on_boot(c, s) == (value == "true")
+
+
+def _health_test(value: str, text: str) -> Callable[[Container, State], bool]:
     if value not in ("starting", "healthy", "unhealthy", "none"):
         raise UsageError(f"--filter {text}: unknown health", "starting, healthy, unhealthy or none")
     return lambda c, s: s.running and (health.status_of(c) or "none") == value
+
+
+def _starts_on_boot(container: Container, state: State) -> bool:
+    """Whether the restart policy has it run after a boot: what never ran is not started by itself."""
+    if state.run is None:
+        return False
+    policy = container.record.restart
+    return policy == "always" or (policy == "unless-stopped" and not state.run.stopped_by_user)
 
 
 def _name_matches(pattern: str, name: str) -> bool:

@@ -11,7 +11,8 @@ _FORMAT = """What --format takes: json, or a template of Go's text/template for 
 ne, lt, le, gt, ge, len, index, slice, print, printf, println, json, join, split, upper, lower, title, truncate and pad.
 A template that begins with the word table is a table with headings; \\t and \\n are a tab and a line end."""
 _FILTERS = """What --filter takes: KEY=VALUE. Several values of one key are alternatives, several keys must all fit.
-Of containers: ancestor, before, exited, health, id, label, label!, name, network, since, status, until, volume.
+Of containers: ancestor, before, exited, health, id, label, label!, name, network, restart-policy,
+should-start-on-boot, since, status, until, volume.
 Of images: after, before, dangling, id, label, readonly, reference, since, until."""
 _STATUS = [
     ("0", "It worked; of run, exec and start --attach: the program ended with 0."),
