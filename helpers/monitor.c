@@ -400,6 +400,7 @@ int main(int argc, char **argv)
     code = exit_code(&monitor);
     record_exit(&monitor, code);
     note_exit(&monitor.options, code);
+    event_died(&monitor.options, code);
     handed_over = say_goodbye(&monitor, code);
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)

@@ -39,6 +39,7 @@ struct options {
     uint64_t log_max_files; /* the current one and the rotated ones together */
     const char *journal_fields; /* "NAME=value\n" lines that every entry of the journal has */
     const char *exit_file;
+    const char *event_log;
     const char *cgroup;
     uint64_t timeout_s;
     char **cleanup; /* argv of what is exec'ed at the end, NULL = nothing */
@@ -48,6 +49,9 @@ struct options {
 
 /* Fills `options` from argv; a message on standard error and false if they make no sense. */
 bool options_read(struct options *options, char **argv);
+
+/* Appends to the event log that the program has ended. */
+void event_died(const struct options *options, int code);
 
 /* A UTF-8 sequence that may arrive in two reads. */
 struct utf8 {

@@ -27,6 +27,7 @@ static const struct option known[] = {
     {"--log-max-files", KIND_NUMBER, offsetof(struct options, log_max_files)},
     {"--journal-fields", KIND_TEXT, offsetof(struct options, journal_fields)},
     {"--exit-file", KIND_TEXT, offsetof(struct options, exit_file)},
+    {"--event-log", KIND_TEXT, offsetof(struct options, event_log)},
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
     {"--check-ms", KIND_NUMBER, offsetof(struct options, check_ms)},

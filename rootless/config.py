@@ -254,10 +254,21 @@ class Engine(Section):
     )
 
 
+class Events(Section):
+    """The log of what happens to containers, images and volumes: rpod events."""
+
+    logger: str = field(
+        "file", "Where events go: a file under the state directory, or nowhere.", words=("file", "none")
+    )
+    log_size_max: int = field(
+        "1m", "The size at which the file becomes events.log.1 and a new one begins; 0 never does.", check=size_bytes
+    )
+
+
 class Config:
     """The whole configuration: one attribute per table of the file."""
 
-    __slots__ = ("containers", "engine", "network", "registries", "storage")
+    __slots__ = ("containers", "engine", "events", "network", "registries", "storage")
 
     def __init__(self, values: Values) -> None:
         self.storage = Storage(values.get("storage", {}))
@@ -265,6 +276,7 @@ class Config:
         self.registries = Registries(values.get("registries", {}))
         self.containers = ContainersSection(values.get("containers", {}))
         self.engine = Engine(values.get("engine", {}))
+        self.events = Events(values.get("events", {}))
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -273,6 +285,7 @@ SECTIONS: dict[str, type[Section]] = {
     "registries": Registries,
     "containers": ContainersSection,
     "engine": Engine,
+    "events": Events,
 }
 
 _overrides: Values = {}

@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor exec export generate healthcheck history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -24,7 +24,7 @@ _rpod_spec() {
             verbs='install list ls print remove rm sync verify'
             ;;
         'system')
-            verbs='df doctor info prune'
+            verbs='df doctor events info prune'
             ;;
         'volume')
             verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
@@ -87,6 +87,11 @@ _rpod_spec() {
         'doctor' | 'system doctor')
             options='--format --script'
             valued='--format'
+            kind=''
+            ;;
+        'events' | 'system events')
+            options='-f --filter --format --no-trunc --since --stream --until'
+            valued='-f --filter --format --since --until'
             kind=''
             ;;
         'exec' | 'container exec')

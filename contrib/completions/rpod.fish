@@ -31,6 +31,9 @@ complete -c rpod -n '__rpod_at ' -a cp -d 'Copy files between a container and th
 complete -c rpod -n '__rpod_at ' -a create -d 'Make a container and print its id; start runs it'
 complete -c rpod -n '__rpod_at ' -a diff -d 'Show what a container or an image\'s last layer changed: A is added, C is changed, D is deleted'
 complete -c rpod -n '__rpod_at ' -a doctor -d 'Try everything that rpod needs, and say what mends it'
+complete -c rpod -n '__rpod_at ' -a events -d 'Print what happens to containers, images and volumes, as it happens.
+
+Filters: container, event, image, label, type and volume; values of one key are alternatives'
 complete -c rpod -n '__rpod_at ' -a exec -d 'Run another program in a running container'
 complete -c rpod -n '__rpod_at ' -a export -d 'Write a container\'s root as a flat tar archive, without what is mounted in it'
 complete -c rpod -n '__rpod_at ' -a generate -d 'generate commands'
@@ -136,6 +139,9 @@ complete -c rpod -n '__rpod_at quadlet' -a sync -d 'Write the services of all Qu
 complete -c rpod -n '__rpod_at quadlet' -a verify -d 'Say what Quadlet files become, and why they would not start'
 complete -c rpod -n '__rpod_at system' -a df -d 'Show how much disk images, containers and volumes take'
 complete -c rpod -n '__rpod_at system' -a doctor -d 'Try everything that rpod needs, and say what mends it'
+complete -c rpod -n '__rpod_at system' -a events -d 'Print what happens to containers, images and volumes, as it happens.
+
+Filters: container, event, image, label, type and volume; values of one key are alternatives'
 complete -c rpod -n '__rpod_at system' -a info -d 'Show this machine and how rpod is set up on it'
 complete -c rpod -n '__rpod_at system' -a prune -d 'Remove ended containers, images without a name, and what crashes left behind'
 complete -c rpod -n '__rpod_at volume' -a create -d 'Make a volume and print its name'
@@ -318,6 +324,12 @@ complete -c rpod -n '__rpod_in diff' -s l -l latest -d 'The container that was c
 complete -c rpod -n '__rpod_in diff' -a '(rpod __names containers 2>/dev/null)'
 complete -c rpod -n '__rpod_in doctor "system doctor"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
 complete -c rpod -n '__rpod_in doctor "system doctor"' -l script -d 'Print an administrator\'s commands as one script.'
+complete -c rpod -n '__rpod_in events "system events"' -s f -l filter -r -d 'Only what fits.'
+complete -c rpod -n '__rpod_in events "system events"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
+complete -c rpod -n '__rpod_in events "system events"' -l no-trunc -d 'Show ids in full (true).'
+complete -c rpod -n '__rpod_in events "system events"' -l since -r -d 'From then on: 10m, 2024-05-01T12:00.'
+complete -c rpod -n '__rpod_in events "system events"' -l stream -d 'Go on with what comes (true).'
+complete -c rpod -n '__rpod_in events "system events"' -l until -r -d 'Up to then.'
 complete -c rpod -n '__rpod_in exec "container exec"' -s d -l detach -d 'Leave it running.'
 complete -c rpod -n '__rpod_in exec "container exec"' -l detach-keys -r -d 'Keys that leave the container running (ctrl-p,ctrl-q).'
 complete -c rpod -n '__rpod_in exec "container exec"' -s e -l env -r -d 'A variable.'

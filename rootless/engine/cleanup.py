@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.engine import reconcile, remove
 from rootless.errors import NotFoundError, StateError
 from rootless.kernel import files
+from rootless.state import events
 from rootless.state.containers import Containers
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ def cleanup(ident: str, lock_fd: int, *, restart: bool) -> int:
                     restart_policy.start_again(container, alive)
                 else:
                     reconcile.release(container)
+                    events.of_container(container.record, "cleanup")
                     restart_policy.go_on(container, alive)
     except NotFoundError:
         return 0  # somebody was faster
@@ -48,6 +50,7 @@ def after_exit(container: Container) -> None:
         remove.delete(container, volumes=True)
         return
     reconcile.release(container)
+    events.of_container(container.record, "cleanup")
 
 
 def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
@@ -59,6 +62,7 @@ def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
         )
     image_id = container.record.image_id
     reconcile.release(container)
+    events.of_container(container.record, "cleanup")
     if rm:
         remove.remove(container, force=False, volumes=True, timeout_s=None)
     if rmi:

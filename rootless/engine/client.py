@@ -7,6 +7,7 @@ import _socket
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import LaunchError
 from rootless.kernel import process, unix
+from rootless.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def attach(container: Container, *, detach_keys: str | None, no_stdin: bool, sig
     """Join the clients of a running container; its exit code at the end, 0 when the user detached."""
     record = container.record
     peer = Monitor(container, connect(container), take_over=False)
+    events.of_container(record, "attach")
     session = Session(
         peer,
         stdin=record.open_stdin and not no_stdin,

@@ -13,6 +13,7 @@ from rootless.engine.compose_image import Draft
 from rootless.errors import NotFoundError, StorageError, UsageError, os_reason
 from rootless.image import progress, reference
 from rootless.kernel import files
+from rootless.state import events
 from rootless.storage import drivers
 from rootless.storage.changeset import FlatPacker, UpperPacker
 from rootless.storage.images import ImageStore
@@ -68,6 +69,7 @@ def commit(container: Container, name: str, options: CommitOptions) -> Image:
     shown.close()
     image = store.add(draft.documents(), target)
     _write_iidfile(options.iidfile, image)
+    events.of_container(container.record, "commit")
     return image
 
 

@@ -21,6 +21,7 @@ from rootless.errors import NotFoundError, RpodError, StorageError, UsageError, 
 from rootless.kernel import fastjson, syscalls, userns
 from rootless.runtime import users
 from rootless.runtime.mounts import Root
+from rootless.state import events
 from rootless.state.containers import Containers
 from rootless.storage.extract import Extractor, Rules
 from rootless.storage.pack import Packer
@@ -68,6 +69,9 @@ def copy(source: str, target: str, *, archive: bool = True, follow_link: bool = 
         _through_file(reader, writer, origin)
     else:
         _through_pipe(reader, writer)
+    for side in (origin, destination):
+        if side.container is not None:
+            events.of_container(side.container.record, "copy")
 
 
 class _Place:

@@ -14,6 +14,7 @@ from rootless.kernel import fastjson, files
 from rootless.network import driver as networks
 from rootless.network import names
 from rootless.network import ports as port_rules
+from rootless.state import events
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
 from rootless.storage import drivers
@@ -78,6 +79,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
         if not ImageStore(store.data_dir).exists(image.id):
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
         _write_cidfile(options.cidfile, record.id)
+        events.of_container(record, "create")
     except BaseException as error:
         mounts.discard(made)
         new.discard()

@@ -9,6 +9,7 @@ from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_
 from rootless.errors import UsageError
 from rootless.kernel import process, spawn
 from rootless.runtime import cgroup, join, security, terminal
+from rootless.state import events
 from rootless.state.container import Container, not_running, paused
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ def exec_(container: Container, options: ExecOptions) -> int:
     streams = _streams(options)
     joined = join.start_program(plan, streams)
     os.close(plan.init_pidfd)
+    events.of_container(container.record, "exec")
     if options.detach:
         return 0
     if joined.master >= 0:
@@ -34,7 +36,10 @@ def exec_(container: Container, options: ExecOptions) -> int:
         detach_keys=options.detach_keys,
         sig_proxy=not options.tty,
     ).run()
-    return 0 if code == DETACHED else code
+    if code == DETACHED:
+        return 0
+    events.of_container(container.record, "exec_died", exit_code=code)
+    return code
 
 
 def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:

@@ -14,6 +14,7 @@ from rootless.engine.options import ExecOptions
 from rootless.errors import RpodError, StateError
 from rootless.kernel import files, process, spawn
 from rootless.runtime import join, terminal
+from rootless.state import events
 from rootless.state import health as records
 from rootless.state.container import not_running
 from rootless.state.health import HEALTHY, UNHEALTHY, Health, Healthcheck
@@ -152,6 +153,7 @@ def _count(container: Container, check: Healthcheck, outcome: Outcome) -> None:
             health.status = UNHEALTHY
     _log(check, health, outcome)
     _save(container, health)
+    events.of_container(container.record, "health_status", HealthStatus=health.status)
     if health.status == UNHEALTHY != before:
         _act(container, check.on_failure, state.run)
 

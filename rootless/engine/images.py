@@ -6,6 +6,7 @@ from rootless import config, log, paths
 from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
 from rootless.image import reference
 from rootless.image.access import PullOptions
+from rootless.state import events
 from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
@@ -114,6 +115,7 @@ def tag(source: str, names: list[str]) -> None:
     store = ImageStore(paths.data())
     for target in targets:
         store.tag(image, target.tagged)
+        events.of_image("tag", image.id, target.tagged)
 
 
 def untag(source: str, names: list[str]) -> None:
@@ -122,7 +124,9 @@ def untag(source: str, names: list[str]) -> None:
     store = ImageStore(paths.data())
     current = store.names(image)
     for typed in names or current:
-        store.untag(image, typed if typed in current else _name_of(image, typed, current))
+        full = typed if typed in current else _name_of(image, typed, current)
+        store.untag(image, full)
+        events.of_image("untag", image.id, full)
 
 
 def _name_of(image: Image, typed: str, current: list[str]) -> str:
@@ -176,6 +180,7 @@ def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too
     names = store.names(image)
     if image.found_as in names and len(names) > 1:
         store.untag(image, image.found_as)
+        events.of_image("untag", image.id, image.found_as)
         return [f"Untagged: {image.found_as}"]
     if len(names) > 1 and not all_names:
         raise ConflictError(
@@ -187,6 +192,7 @@ def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too
     if users:
         _remove_users(image, users, force=containers_too)
     store.remove(image)
+    events.of_image("remove", image.id, names[0] if names else image.id)
     return [*(f"Untagged: {item}" for item in names), f"Deleted: {image.hex}"]
 
 

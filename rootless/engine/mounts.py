@@ -11,6 +11,7 @@ import os
 from rootless import paths
 from rootless.errors import UsageError
 from rootless.spec import Mount
+from rootless.state import events
 from rootless.storage import volumes
 
 TYPE_CHECKING = False
@@ -172,6 +173,7 @@ def materialize(wanted: list[Wanted], made: list[str]) -> None:
         if found is None:
             found = store.create(mount.name or None, mount.labels, mount.driver_options, anonymous=mount.anonymous)
             made.append(found.name)
+            events.of_volume("create", found.name)
         mount.name, mount.source = found.name, found.source
         if found.options:
             mount.options = [*found.mount_options, *mount.options]
@@ -183,6 +185,7 @@ def discard(names: list[str]) -> None:
     store = volumes.VolumeStore(paths.data())
     for name in names:
         store.remove(name)
+        events.of_volume("remove", name)
 
 
 def to_spec(wanted: list[Wanted], record: ContainerRecord) -> list[Mount]:

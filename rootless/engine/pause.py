@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.errors import LimitError, StateError, os_reason
 from rootless.runtime import cgroup
+from rootless.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,3 +50,4 @@ def _freeze(container: Container, *, frozen: bool) -> None:
         raise LimitError(f"container {container.name} cannot be {verb}: {error.message}", error.hint) from error
     except OSError as error:
         raise StateError(f"container {container.name} cannot be {verb}: {os_reason(error)}") from error
+    events.of_container(container.record, "pause" if frozen else "unpause")

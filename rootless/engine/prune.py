@@ -6,7 +6,7 @@ from rootless import paths
 from rootless.engine import filters as rules
 from rootless.engine import images, reconcile, remove
 from rootless.errors import UsageError
-from rootless.state import dependents
+from rootless.state import dependents, events
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
@@ -87,5 +87,6 @@ def _images(all_: bool, filters: list[str]) -> list[str]:
         if image.hex in chosen and image.id not in used and (all_ or not store.names(image)):
             removed.append(image.id)
             store.remove(image)
+            events.of_image("prune", image.id, image.id)
     store.sweep()
     return removed

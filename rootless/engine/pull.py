@@ -25,6 +25,7 @@ from rootless.image.manifest import Index
 from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
 from rootless.image.registry import AbsentError, Registry
 from rootless.image.transport import Transport
+from rootless.state import events
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import Image, NewImage
 from rootless.storage.images import ImageStore, MissingLayersError
@@ -62,7 +63,9 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
     try:
         if local is not None and (policy != "newer" or _is_current(local, parsed, transport, access)):
             return local
-        return _pull_first(parsed, wanted, platform, transport, shown)
+        image = _pull_first(parsed, wanted, platform, transport, shown)
+        events.of_image("pull", image.id, name)
+        return image
     except RegistryError as error:
         if local is None:
             raise

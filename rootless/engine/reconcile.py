@@ -8,6 +8,7 @@ from rootless import paths
 from rootless.errors import NotFoundError
 from rootless.kernel import files, process, userns
 from rootless.runtime import cgroup
+from rootless.state import events
 from rootless.state.containers import Containers
 from rootless.storage.staging import Staging
 
@@ -70,6 +71,7 @@ def _finish(container: Container, state: State) -> None:
         release(container)
         if state.exit is not None:
             container.save_exit(state.exit)
+            events.of_container(container.record, "died", exit_code=state.exit.code)
         else:
             files.remove_tree(f"{container.directory}/state.json")
 

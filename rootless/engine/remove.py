@@ -8,7 +8,7 @@ from rootless import log, paths
 from rootless.engine import reconcile, stop
 from rootless.errors import ConflictError, StateError, StorageError
 from rootless.kernel import files, userns
-from rootless.state import dependents
+from rootless.state import dependents, events
 from rootless.state.containers import Containers
 from rootless.state.record import ContainerRecord
 from rootless.storage.volumes import VolumeStore
@@ -69,6 +69,7 @@ def delete(container: Container, *, volumes: bool) -> None:
         from rootless.engine import rare
 
         rare.after_removal(record)
+    events.of_container(record, "remove")
 
 
 def _remove_directory(container: Container) -> None:
@@ -86,6 +87,7 @@ def _remove_volumes(record: ContainerRecord) -> None:
     for mount in record.mounts:
         if mount["anonymous"] and mount["name"] not in used:
             store.remove(str(mount["name"]))
+            events.of_volume("remove", str(mount["name"]))
 
 
 def _remove_cidfile(path: str, ident: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rootless.state import events
 from rootless.state.containers import Containers
 
 TYPE_CHECKING = False
@@ -13,3 +14,4 @@ def rename(container: Container, name: str) -> None:
     """Rename. ConflictError if the name is taken, UsageError if it cannot be one."""
     with container.lock():
         Containers().rename(container, name)
+    events.of_container(container.record, "rename")

@@ -16,6 +16,7 @@ from rootless.network.ports import PortMapping
 from rootless.runtime import launch
 from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
+from rootless.state import events
 from rootless.state.container import Container, paused
 from rootless.state.containers import Containers
 from rootless.storage import drivers
@@ -157,6 +158,7 @@ def _plan(container: Container) -> LaunchPlan:
     plan.copy_up = _empty_volumes(record)
     _rare_mounts(container, record, plan)
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
+    plan.events = events.Reporter(record) if events.enabled() else None
     plan.cgroup_parent = record.cgroup_parent
     plan.cgroup_manager = cgroup_manager(record)
     plan.optional_limits = default_limits(spec)

@@ -12,6 +12,7 @@ from rootless.engine import client, values
 from rootless.errors import LaunchError, RpodError, StateError, StorageError, os_reason
 from rootless.kernel import files, process
 from rootless.runtime import cgroup
+from rootless.state import events
 from rootless.state.container import Container, not_running
 
 TYPE_CHECKING = False
@@ -46,6 +47,7 @@ def stop(container: Container, timeout_s: int | None) -> None:
     finally:
         os.close(pidfd)
     wait_end(container)
+    events.of_container(container.record, "stop")
 
 
 def _asked_to_end(container: Container, pidfd: int, timeout_s: int) -> bool:
@@ -172,6 +174,7 @@ def kill(container: Container, signal: str) -> None:
             raise not_running(container)
     finally:
         os.close(pidfd)
+    events.of_container(container.record, "kill")
 
 
 def restart(container: Container, timeout_s: int | None) -> None:
@@ -183,3 +186,4 @@ def restart(container: Container, timeout_s: int | None) -> None:
     if alive is None:
         raise StateError(f"container {container.name} was started by somebody else meanwhile")
     start.launch_container(container, alive)
+    events.of_container(container.record, "restart")

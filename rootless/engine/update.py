@@ -8,6 +8,7 @@ from rootless.errors import LimitError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.runtime import cgroup, live_limits
 from rootless.spec import Resources
+from rootless.state import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def update(container: Container, options: UpdateOptions) -> None:
         except OSError as error:
             undo()
             raise StorageError(f"the limits of {container.name} cannot be kept: {os_reason(error)}") from error
+    events.of_container(record, "update")
 
 
 def _apply(options: UpdateOptions, limits: Resources) -> list[str]:

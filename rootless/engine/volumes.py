@@ -13,6 +13,7 @@ from rootless.engine import logfile
 from rootless.engine.target_file import TargetFile
 from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import userns
+from rootless.state import events
 from rootless.state.containers import Containers
 from rootless.storage import inflate
 from rootless.storage.extract import Extractor, Rules
@@ -42,7 +43,9 @@ def create(name: str, *, driver: str, labels: dict[str, str], options: dict[str,
     store = _store()
     if ignore and name and (found := store.get(name)):
         return found
-    return store.create(name or None, labels, options)
+    volume = store.create(name or None, labels, options)
+    events.of_volume("create", volume.name)
+    return volume
 
 
 def find(name: str) -> Volume:
@@ -128,6 +131,7 @@ def remove(name: str, *, force: bool, timeout_s: int | None) -> str:
         for container in holders:
             remove_container(container, force=True, volumes=False, timeout_s=timeout_s)
     _store().remove(volume.name)
+    events.of_volume("remove", volume.name)
     return volume.name
 
 
@@ -149,6 +153,7 @@ def prune(filters: list[str]) -> list[str]:
     removed = []
     for volume in list_volumes([*filters, "dangling=true"]):
         _store().remove(volume.name)
+        events.of_volume("prune", volume.name)
         removed.append(volume.name)
     return removed
 

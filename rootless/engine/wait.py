@@ -25,7 +25,10 @@ _STATUS_OF = {
     "not-running": "exited",
     "removing": "removing",
     "removed": "removing",
+    "healthy": "healthy",
+    "unhealthy": "unhealthy",
 }
+_HEALTH = frozenset(("healthy", "unhealthy"))
 _NO_CODE = -1
 _KILLED = 137
 _PAUSE_S = 0.02
@@ -72,8 +75,15 @@ def reached(container: Container, wanted: set[str]) -> int | None:
             return _NO_CODE
         raise _removed(container)
     if state.status not in wanted:
-        return None
+        health = _HEALTH & wanted and state.running and container.record.health
+        return _NO_CODE if health and _health(container) in wanted else None
     return state.exit_code if state.status == "exited" else _NO_CODE
+
+
+def _health(container: Container) -> str:
+    from rootless.state import health
+
+    return health.status_of(container)
 
 
 def _wait_for_end(container: Container, interval_s: float) -> int:

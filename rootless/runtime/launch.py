@@ -154,6 +154,8 @@ class _Launcher:
             network.finish()
         channel.send("go")
         self._await_exec(channel)
+        if plan.events is not None:
+            plan.events.started(attached=plan.client_fd >= 0)
         self._report({"pid": self.init_pid})
         self._become_monitor(listener)
 
@@ -278,13 +280,17 @@ class _Launcher:
             argv += ["--keep-lock", "1"]
         if plan.timeout_s:
             argv += ["--timeout", str(plan.timeout_s)]
+        environment = dict(os.environ)
+        if plan.events is not None:
+            argv += ["--event-log", plan.events.path]
+            environment |= plan.events.environment()
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         for fd in kept:
             os.set_inheritable(fd, True)
         os.chdir("/")
-        os.execve(argv[0], [*argv, *commands], dict(os.environ))
+        os.execve(argv[0], [*argv, *commands], environment)
 
     def _stream_options(self) -> list[tuple[str, int]]:
         options: list[tuple[str, int]] = []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rootless.network.ports import PortMapping
     from rootless.runtime.extras import Extras
     from rootless.spec import Mount, Spec
+    from rootless.state.events import Reporter
     from rootless.storage.drivers import RootPlan
 
 
@@ -132,6 +133,7 @@ class LaunchPlan(InitPlan):
         "check_argv",
         "cleanup_argv",
         "client_fd",
+        "events",
         "exit_path",
         "ident",
         "keep_lock",
@@ -154,6 +156,7 @@ class LaunchPlan(InitPlan):
         self.alive_fd = -1
         self.keep_lock = False  # the cleanup inherits it as descriptor 3: a restart policy goes on with it
         self.client_fd = -1
+        self.events: Reporter | None = None  # None: nobody is told
         self.attach_path = ""
         self.exit_path = ""
         self.cgroup_parent = ""

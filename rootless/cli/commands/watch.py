@@ -1,4 +1,4 @@
-"""``stats``: what goes on."""
+"""``stats events``: what goes on."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -34,3 +34,27 @@ class Stats:
     no_reset: Annotated[bool, option("--no-reset", text="Print below what was there, also on a terminal.")] = False
     no_stream: Annotated[bool, option("--no-stream", text="Once, and no more.")] = False
     no_trunc: NoTruncation = False
+
+
+@command(
+    "events",
+    "system events",
+    runs="events:events",
+    examples=[
+        "rpod events",
+        "rpod events --since 10m --stream=false",
+        "rpod events --filter container=web --filter event=died --format '{{.Time}} {{.ContainerExitCode}}'",
+    ],
+)
+class Events:
+    """Print what happens to containers, images and volumes, as it happens.
+
+    Filters: container, event, image, label, type and volume; values of one key are alternatives.
+    """
+
+    filter: Annotated[list[str], option("--filter", "-f", metavar="KEY=VALUE", text="Only what fits.")] = []
+    format: Format = ""
+    no_trunc: Annotated[bool, option("--no-trunc", text="Show ids in full (true).")] = True
+    since: Annotated[str, option("--since", metavar="TIME", text="From then on: 10m, 2024-05-01T12:00.")] = ""
+    stream: Annotated[bool, option("--stream", text="Go on with what comes (true).")] = True
+    until: Annotated[str, option("--until", metavar="TIME", text="Up to then.")] = ""
