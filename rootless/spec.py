@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+KEEP_GROUPS = "run.oci.keep_original_groups"  # an annotation of crun's
 OCI_VERSION = "1.0.2"
 
 
@@ -374,6 +375,11 @@ class Spec:
         self.resources = Resources()
         self.cgroups_path = ""
         self.annotations: dict[str, str] = {}
+
+    @property
+    def keep_groups(self) -> bool:
+        """Whether the program keeps the caller's further groups."""
+        return self.annotations.get(KEEP_GROUPS, "0") != "0"
 
     def to_json(self) -> dict[str, object]:
         """The document."""

@@ -82,12 +82,25 @@ class Process:
     ] = []
     env_file: Annotated[list[str], option("--env-file", metavar="FILE", text="A file of variables.")] = []
     env_host: Annotated[bool, option("--env-host", text="All of the caller's variables.")] = False
-    group_add: Annotated[list[str], option("--group-add", metavar="GROUP", text="One more group.")] = []
+    group_add: Annotated[
+        list[str], option("--group-add", metavar="GROUP", text="One more group; keep-groups: yours.")
+    ] = []
+    group_entry: Annotated[
+        str, option("--group-entry", metavar="ENTRY", text="How a line that /etc/group gets looks.")
+    ] = ""
+    hostuser: Annotated[
+        list[str], option("--hostuser", metavar="USER", text="A user of this machine for /etc/passwd inside.")
+    ] = []
     http_proxy: Annotated[bool | None, option("--http-proxy", text="Hand the caller's proxy variables on (true).")] = (
         None
     )
     init: Annotated[bool, option("--init", text="Run under a small init that reaps and forwards signals.")] = False
     interactive: Annotated[bool, option("--interactive", "-i", text="Keep standard input open.")] = False
+    passwd: Annotated[bool, option("--passwd", text="Add missing users to /etc/passwd and /etc/group (true).")] = True
+    passwd_entry: Annotated[
+        str,
+        option("--passwd-entry", metavar="ENTRY", text="How a line that /etc/passwd gets looks: $USERNAME:*:$UID …"),
+    ] = ""
     stop_signal: Annotated[str, option("--stop-signal", metavar="SIGNAL", text="What stop sends first.")] = ""
     stop_timeout: Annotated[
         int | None, option("--stop-timeout", metavar="SECONDS", text="How long stop waits before SIGKILL.")

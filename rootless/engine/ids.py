@@ -7,7 +7,8 @@ import os
 from rootless import config, log
 from rootless.errors import UsageError
 from rootless.kernel import files, userns
-from rootless.runtime import idmaps
+from rootless.runtime import idmaps, users
+from rootless.spec import KEEP_GROUPS
 from rootless.storage import drivers
 
 TYPE_CHECKING = False
@@ -41,6 +42,14 @@ def _mode(options: ContainerOptions) -> str:
 def decide(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
     """Set user namespace, id maps, user, driver and joined namespaces of ``record``. Raises UsageError, LaunchError."""
     mode, arguments = idmaps.parse_mode(record.userns)
+    if options.hostuser or options.passwd_entry or options.group_entry or not options.passwd:
+        from rootless.engine import accounts
+
+        record.accounts = accounts.check(options)
+    if users.KEEP_GROUPS in record.groups:
+        if len(record.groups) > 1:
+            raise UsageError("--group-add keep-groups does not go together with another --group-add")
+        record.annotations[KEEP_GROUPS] = "1"
     if mode == "container":
         record.join["user"] = store.resolve(arguments["target"]).id
     else:

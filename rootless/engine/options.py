@@ -130,6 +130,8 @@ class ContainerOptions(ResourceOptions, RareOptions):
     health_startup_success: str = ""
     health_startup_timeout: str = ""
     health_timeout: str = ""
+    group_entry: str = ""
+    hostuser: list[str] = []
     hostname: str = ""
     http_proxy: bool | None = None  # None: as containers.toml says
     init: bool = False
@@ -144,6 +146,8 @@ class ContainerOptions(ResourceOptions, RareOptions):
     name: str = ""
     network: list[str] = []
     no_healthcheck: bool = False
+    passwd: bool = True
+    passwd_entry: str = ""
     pid: str = ""
     arch: str = ""
     authfile: str = ""

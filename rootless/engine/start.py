@@ -14,7 +14,7 @@ from rootless.network import driver as networks
 from rootless.network import names
 from rootless.network.ports import PortMapping
 from rootless.runtime import launch
-from rootless.runtime.plan import LaunchPlan, LogPlan, NetworkPlan
+from rootless.runtime.plan import AccountsPlan, LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
 from rootless.state import events
 from rootless.state.container import Container, paused
@@ -153,6 +153,12 @@ def _plan(container: Container) -> LaunchPlan:
         _shift(container, plan)
     plan.network = _network(record, settings.network.mtu)
     plan.user, plan.groups = record.user, record.groups
+    if record.accounts or record.userns.startswith("keep-id"):
+        from rootless.engine import accounts
+
+        plan.accounts = accounts.plan(record, spec)
+    else:
+        plan.accounts = AccountsPlan()
     plan.init, plan.open_stdin, plan.timeout_s = record.init, record.open_stdin, record.timeout_s
     plan.stop_timeout_s = record.stop_timeout_s
     plan.copy_up = _empty_volumes(record)

@@ -204,11 +204,12 @@ def _write_single(pid: int, maps: IdMap) -> None:
         raise LaunchError(f"cannot map the user's id: {os_reason(error)}", "rpod doctor") from error
 
 
-def become_root() -> None:
-    """In a mapped user namespace: be id 0 there, with all its capabilities and no other groups."""
+def become_root(*, keep_groups: bool = False) -> None:
+    """In a mapped user namespace: be id 0 there, with all its capabilities and, but for ``keep_groups``, no groups."""
     os.setresgid(0, 0, 0)
     try:
-        os.setgroups([])
+        if not keep_groups:
+            os.setgroups([])
     except PermissionError:
         pass  # setgroups is denied where there is a single id; there is no group to drop then
     os.setresuid(0, 0, 0)

@@ -47,7 +47,7 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
             from rootless.runtime import outer
 
             outer.open_all(plan, streams)
-        userns.become_root()
+        userns.become_root(keep_groups=plan.spec.keep_groups)
         _set_up(plan, channel, streams, prepared)
         if plan.gate is not None:
 
@@ -103,8 +103,7 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
         else:
             mounts.perform(mount, root)
     _make_devices(spec, root)
-    if plan.user is not None:
-        take_user(spec, users.look_up(root, plan.user, plan.groups))
+    _decide_user(plan, root)
     if plan.chown:
         from rootless.runtime import chown
 
@@ -193,6 +192,18 @@ def _make_devices(spec: Spec, root: mounts.Root) -> None:
     os.close(dev)
 
 
+def _decide_user(plan: InitPlan, root: mounts.Root) -> None:
+    """Look up who runs the program, and give whom the image does not know an account."""
+    if plan.user is None:
+        return
+    user = users.look_up(root, plan.user, plan.groups)
+    if plan.accounts is not None and (plan.accounts.wanted or not user.name):
+        from rootless.runtime import accounts
+
+        user = accounts.complete(root, plan.accounts, user, plan.spec.process.cwd)
+    take_user(plan.spec, user)
+
+
 def take_user(spec: Spec, user: users.User) -> None:
     """The looked-up user becomes the process's; a user other than root has no capabilities."""
     process = spec.process
@@ -273,7 +284,7 @@ def run_program(
     """
     process = spec.process
     os.umask(process.umask)
-    security.drop_privileges(process, prepared.confine if prepared.filter else None)
+    security.drop_privileges(process, prepared.confine if prepared.filter else None, keep_groups=spec.keep_groups)
     if die_with_parent:
         # A death of the monitor must not leave a program that nobody watches.
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)

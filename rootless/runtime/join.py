@@ -174,7 +174,7 @@ def _be_program(
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         os.setsid()
         syscalls.new_session_keyring()
-        userns.become_root()
+        userns.become_root(keep_groups=plan.spec.keep_groups)
         root = mounts.Root.at("/")
         if prepared.notifies:
             pid = channel.receive().values["pid"]

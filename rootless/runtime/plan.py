@@ -47,6 +47,31 @@ class LogPlan:
         self.passthrough = False
 
 
+class Account:
+    """One user, with its primary group, as /etc/passwd and /etc/group have it."""
+
+    __slots__ = ("full_name", "gid", "group", "home", "name", "uid")
+
+    def __init__(self, name: str, uid: int, gid: int, full_name: str, home: str, group: str) -> None:
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.full_name = full_name
+        self.home = home
+        self.group = group
+
+
+class AccountsPlan:
+    """Accounts that the container is to have besides its image's; ``…_entry`` are templates, "" the usual one."""
+
+    __slots__ = ("group_entry", "passwd_entry", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted: list[Account] = []
+        self.passwd_entry = ""
+        self.group_entry = ""
+
+
 class InitPlan:
     """What the container's init does: all that is the same whoever launches it. Descriptors are -1 where there is none.
 
@@ -54,6 +79,7 @@ class InitPlan:
     """
 
     __slots__ = (
+        "accounts",
         "chown",
         "copy_up",
         "extras",
@@ -85,6 +111,7 @@ class InitPlan:
         self.joins: dict[str, int] = {}  # namespace type -> pid whose namespace is joined
         self.network: NetworkPlan | None = None
         self.user: str | None = ""
+        self.accounts: AccountsPlan | None = None  # None: /etc/passwd and /etc/group stay as they are
         self.groups: list[str] = []
         self.init = False
         self.copy_up: list[str] = []  # destinations of empty volumes to be filled from the image

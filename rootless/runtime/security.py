@@ -379,15 +379,16 @@ def apply_capabilities(effective: int, permitted: int, inheritable: int, ambient
             syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
 
 
-def drop_privileges(process: Process, confine: Callable[[], None] | None) -> None:
+def drop_privileges(process: Process, confine: Callable[[], None] | None, *, keep_groups: bool = False) -> None:
     """Become ``process.uid`` with its groups and capabilities; ``confine`` installs the seccomp filter, if any.
 
+    ``keep_groups`` leaves the caller's further groups, which the container cannot name (crun's word for it).
     Without no_new_privileges that takes CAP_SYS_ADMIN, so that it happens here, before the capabilities
     go (it must then allow capset and prctl); with it the caller does it as the last thing of all.
     Raises OSError or LaunchError.
     """
     apply_bounding(mask_of(process.bounding))
-    _set_ids(process)
+    _set_ids(process, keep_groups=keep_groups)
     effective, permitted = mask_of(process.effective), mask_of(process.permitted)
     inheritable, ambient = mask_of(process.inheritable), mask_of(process.ambient)
     if process.apparmor_profile:
@@ -400,9 +401,10 @@ def drop_privileges(process: Process, confine: Callable[[], None] | None) -> Non
     apply_capabilities(effective, permitted, inheritable, ambient)
 
 
-def _set_ids(process: Process) -> None:
+def _set_ids(process: Process, *, keep_groups: bool) -> None:
     try:
-        _set_groups(process)
+        if not keep_groups:
+            _set_groups(process)
         os.setresgid(process.gid, process.gid, process.gid)
         os.setresuid(process.uid, process.uid, process.uid)
     except OSError as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rootless.runtime.mounts import Root
 
 _LIMIT_BYTES = 1 << 20
+KEEP_GROUPS = "keep-groups"  # --group-add: the caller's own, which no file names
 
 
 class User:
@@ -32,7 +33,8 @@ class User:
         self.name = name
 
 
-def _read(root: Root, path: str) -> list[list[str]]:
+def read_lines(root: Root, path: str) -> list[list[str]]:
+    """The lines of /etc/passwd or /etc/group, split into fields; none of a file that is missing or no such file."""
     try:
         fd = root.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
@@ -54,7 +56,7 @@ def _id(text: str) -> int | None:
 def _passwd_entry(root: Root, user: str) -> list[str] | None:
     """The passwd line of a name or a decimal id. A name that looks like a number means the number."""
     wanted = _id(user)
-    for fields in _read(root, "/etc/passwd"):
+    for fields in read_lines(root, "/etc/passwd"):
         if len(fields) < 6 or _id(fields[2]) is None or _id(fields[3]) is None:
             continue
         if (wanted is None and fields[0] == user) or (wanted is not None and _id(fields[2]) == wanted):
@@ -66,7 +68,7 @@ def _group_id(root: Root, group: str) -> int:
     number = _id(group)
     if number is not None:
         return number
-    for fields in _read(root, "/etc/group"):
+    for fields in read_lines(root, "/etc/group"):
         found = _id(fields[2]) if len(fields) >= 3 else None
         if fields[0] == group and found is not None:
             return found
@@ -75,7 +77,7 @@ def _group_id(root: Root, group: str) -> int:
 
 def _memberships(root: Root, name: str) -> list[int]:
     groups = []
-    for fields in _read(root, "/etc/group"):
+    for fields in read_lines(root, "/etc/group"):
         found = _id(fields[2]) if len(fields) >= 4 else None
         if found is not None and name in fields[3].split(","):
             groups.append(found)
@@ -84,7 +86,9 @@ def _memberships(root: Root, name: str) -> list[int]:
 
 def id_names(root: Root, path: str) -> list[list[str]]:
     """``[id, name]`` pairs of /etc/passwd or /etc/group, for showing."""
-    return [[fields[2], fields[0]] for fields in _read(root, path) if len(fields) >= 3 and _id(fields[2]) is not None]
+    return [
+        [fields[2], fields[0]] for fields in read_lines(root, path) if len(fields) >= 3 and _id(fields[2]) is not None
+    ]
 
 
 def highest_number(user: str, groups: list[str]) -> int:
@@ -96,7 +100,7 @@ def highest_id(root: Root, path: str, user: str, groups: list[str]) -> int:
     """The highest id in /etc/passwd or /etc/group; that of nobody only where ``user`` or ``groups`` name it."""
     wanted = {*user.split(":"), *groups}
     found = [0]
-    for fields in _read(root, path):
+    for fields in read_lines(root, path):
         if fields[0] in wanted or fields[0] not in ("nobody", "nogroup"):
             found += [_id(text) or 0 for text in fields[2 : 4 if path.endswith("passwd") else 3]]
     return max(found)
@@ -119,7 +123,7 @@ def look_up(root: Root, text: str, extra_groups: list[str]) -> User:
         gid = _group_id(root, group)
     elif name:
         groups = _memberships(root, name)
-    groups += [_group_id(root, extra) for extra in extra_groups]
+    groups += [_group_id(root, extra) for extra in extra_groups if extra != KEEP_GROUPS]
     # The primary group, too: a program that changes it must not lose what the group is denied (CVE-2022-2995).
     groups.append(gid)
     return User(uid, gid, sorted(set(groups)), entry[5] if entry and entry[5].startswith("/") else "/", name)

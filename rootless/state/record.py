@@ -67,6 +67,7 @@ class ContainerRecord(Record):
         "userns": "",
         "user": "",  # USER as typed or as the image says; looked up inside at each start
         "groups": [],  # --group-add
+        "accounts": {},  # --passwd and the like: {"off", "passwd_entry", "group_entry", "hostuser"}, what was given
         "workdir": "",
         "tty": False,
         "open_stdin": False,
@@ -128,6 +129,7 @@ class ContainerRecord(Record):
         userns: str
         user: str
         groups: list[str]
+        accounts: dict[str, object]
         workdir: str
         tty: bool
         open_stdin: bool

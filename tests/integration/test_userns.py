@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +88,46 @@ def test_the_namespace_at_a_path(rpod: Rpod, image: str, mode: str) -> None:
     assert rpod.ok("start", "-a", f"join-{mode}").split() == [theirs, "0:0", "1000:1000", "0"]
     rpod.ok("rm", "-f", "-t", "0", f"base-{mode}")
     assert "No such file".lower() in rpod.fails("start", f"join-{mode}").lower()
+
+
+def test_the_users_of_a_container_have_accounts(rpod: Rpod, image: str) -> None:
+    """keep-id, a number that the image does not know, users of the host; what is there stays."""
+    name = pwd.getpwuid(UID).pw_name
+    last = "tail -n 1 /etc/passwd; tail -n 1 /etc/group; id -un; echo $HOME"
+
+    def look(*words: str) -> list[str]:
+        return rpod.ok("run", "--rm", "--network", "none", *words, image, "sh", "-c", last).splitlines()
+
+    assert look("--userns", "keep-id", "-w", "/tmp") == [
+        f"{name}:*:{UID}:{GID}:{pwd.getpwuid(UID).pw_gecos.split(',')[0]}:/tmp:/bin/sh",
+        f"{grp.getgrgid(GID).gr_name}:x:{GID}:{name}",
+        name,
+        "/tmp",
+    ]
+    home = pwd.getpwuid(UID).pw_dir
+    assert look("--userns", "keep-id", "--tmpfs", home)[3] == home
+    assert look("--userns", "keep-id:uid=1000,gid=1000")[2:] == ["user", "/home/user"]
+    assert look("-u", "4321", "--read-only")[::2] == ["4321:*:4321:0:container user:/:/bin/sh", "4321"]
+    entries = ("--passwd-entry", "$USERNAME:x:$UID:5:Me:/me:/bin/ash", "--group-entry", "g$GROUPNAME:x:$GID:")
+    made = look("--hostuser", name, *entries)
+    assert made == [f"{name}:x:{UID}:5:Me:/me:/bin/ash", f"g{grp.getgrgid(GID).gr_name}:x:{GID}:", "root", "/root"]
+    assert look("-u", "0", "--userns", "keep-id", "--passwd=false")[0].startswith("user:")
+    assert "nobody-here" in rpod.fails("run", "--rm", "--hostuser", "nobody-here", image, "true")
+    assert "one line" in rpod.fails("run", "--rm", "--passwd-entry", "a\nroot::0:0::/:/bin/sh", image, "true")
+
+
+def test_the_callers_groups_are_kept(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    """What only the caller's group may read; under nomap the group has no name inside, and serves all the same."""
+    (tmp_path / "file").write_text("shared")
+    for path, mode in ((tmp_path, 0o750), (tmp_path / "file", 0o640)):
+        path.chmod(mode)
+    words = ("run", "--rm", "--network", "none", "--userns", "nomap", "-v", f"{tmp_path}:/data")
+    rpod.fails(*words, image, "cat", "/data/file", code=1)
+    assert rpod.ok(*words, "--group-add", "keep-groups", image, "cat", "/data/file") == "shared"
+    assert "keep-groups" in rpod.fails(*words, "--group-add", "keep-groups", "--group-add", "5", image, "true")
+    rpod.ok("run", "-d", "--name", "kept", *words[2:], "--group-add", "keep-groups", image, "sleep", "60")
+    assert rpod.ok("exec", "-u", "user", "kept", "cat", "/data/file") == "shared"
+    rpod.ok("rm", "-f", "-t", "0", "kept")
 
 
 LOOK = "stat -c %u:%g /bin/busybox /home/user /etc/hosts; echo seen >/dev/stderr; tail -n 1 /proc/self/uid_map"
