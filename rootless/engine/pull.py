@@ -6,8 +6,8 @@
          ─► missing layers, several at once: socket ─► sha256 ─► unpack worker
          ─► record and tag
 
-Nothing of a blob touches the disk on its way, and nothing is seen of an image before its
-record is written, which is last.
+A blob is unpacked while it arrives; what arrived is kept beside until the layer is stored, so that an
+interrupted pull goes on there. Nothing is seen of an image before its record is written, which is last.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from rootless import log, paths
 from rootless.engine import hosts
 from rootless.engine.crew import Crew
-from rootless.errors import ImageError, NotFoundError, RegistryError, UsageError
+from rootless.errors import ImageError, NotFoundError, RegistryError, StorageError, UsageError
 from rootless.image import manifest, reference
+from rootless.image import partial as partial_module
 from rootless.image import progress as progress_module
 from rootless.image.access import PullOptions
 from rootless.image.manifest import Index
+from rootless.image.partial import Partial
 from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
-from rootless.image.registry import AbsentError, Registry
+from rootless.image.registry import AbsentError, Registry, StaleError
 from rootless.image.transport import Transport
 from rootless.state import events
 from rootless.storage.image_config import ImageConfig
@@ -235,6 +237,7 @@ class _Pull:
         if not missing:
             return
         Staging(paths.data()).sweep()
+        partial_module.sweep()
         self._images.sweep()
         # The unpacker forks, which must come before threads.
         with Unpacker(self._layers) as unpacker:
@@ -244,6 +247,24 @@ class _Pull:
             crew.run(missing)
 
     def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
+        """Fetch a layer; where what an earlier pull had kept of it is damaged, once more from its beginning."""
+        descriptor = layer.descriptor
+        for attempt in (1, 2):
+            partial = Partial(descriptor.digest, descriptor.size)
+            try:
+                self._copy_resumed(unpacker, layer, partial)
+                partial.discard()
+                return
+            except (StaleError, StorageError) as error:
+                # Damaged data may come to the unpacker before it comes to the digest; a full disk wants its room back.
+                partial.discard()
+                if not partial.was_there or attempt == 2:
+                    raise
+                log.debug(error.message)
+            finally:
+                partial.close()
+
+    def _copy_resumed(self, unpacker: Unpacker, layer: _Layer, partial: Partial) -> None:
         descriptor = layer.descriptor
         done = 0
         sink = unpacker.begin(layer.chain_id, layer.diff_id, layer.parent, descriptor.media_type, descriptor.digest)
@@ -255,7 +276,7 @@ class _Pull:
             self._progress.layer(descriptor.digest, done, descriptor.size, COPYING)
 
         try:
-            self._registry.blob(self._reference.path, descriptor, write)
+            self._registry.resumed_blob(self._reference.path, descriptor, write, partial)
             self._progress.layer(descriptor.digest, done, descriptor.size, UNPACKING)
             sink.finish()
         except BaseException:

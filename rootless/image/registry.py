@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rootless.image.manifest import Descriptor, Index, Manifest
+    from rootless.image.partial import Partial
     from rootless.image.reference import Reference
 
 _PAGE = 1000
 _MAX_PAGES = 1000
 
-__all__ = ["AbsentError", "DeniedError", "Registry"]
+__all__ = ["AbsentError", "DeniedError", "Registry", "StaleError"]
+
+
+class StaleError(RegistryError):
+    """What an earlier pull had kept of a blob is not of this blob: it must be fetched from its beginning."""
 
 
 class Registry(Client):
@@ -80,16 +85,37 @@ class Registry(Client):
         A broken connection is taken up again where it broke. What ``write`` was given may
         only be used after this has returned. Raises RegistryError, and what ``write`` raises.
         """
+        self._stream(repository, descriptor, write, None)
+
+    def resumed_blob(
+        self, repository: str, descriptor: Descriptor, write: Callable[[bytes], object], partial: Partial
+    ) -> None:
+        """``blob``, beginning with what ``partial`` has kept, and keeping what comes.
+
+        Raises StaleError where what was kept was wrong; it is discarded then.
+        """
+        self._stream(repository, descriptor, write, partial)
+
+    def _stream(
+        self, repository: str, descriptor: Descriptor, write: Callable[[bytes], object], partial: Partial | None
+    ) -> None:
         digest = hashlib.sha256()
         done = 0
+        for chunk in partial.kept() if partial else ():
+            digest.update(chunk)
+            write(chunk)
+            done += len(chunk)
+        resumed = done
         failures = 0
-        while True:
+        while done < descriptor.size or not resumed:
             try:
                 for chunk in self._blob_from(repository, descriptor, done):
                     done += len(chunk)
                     if done > descriptor.size:
                         raise RegistryError(f"{self._blob_name(descriptor)} is longer than the manifest says")
                     digest.update(chunk)
+                    if partial:
+                        partial.write(chunk)
                     write(chunk)
                 if done < descriptor.size:
                     raise TransientError(f"{self._blob_name(descriptor)} ended after {done} of {descriptor.size} bytes")
@@ -99,8 +125,13 @@ class Registry(Client):
                 if failures >= self.attempts:
                     raise
                 self.transport.pause(self.retry_delay_s * 2 ** (failures - 1))
-        if f"sha256:{digest.hexdigest()}" != descriptor.digest:
-            raise RegistryError(f"{self._blob_name(descriptor)} has other bytes than its digest says", "pull it again")
+        if f"sha256:{digest.hexdigest()}" == descriptor.digest:
+            return
+        if partial:
+            partial.discard()
+        if resumed:
+            raise StaleError(f"{self._blob_name(descriptor)}: what was kept of an earlier pull is damaged")
+        raise RegistryError(f"{self._blob_name(descriptor)} has other bytes than its digest says", "pull it again")
 
     def small_blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """A blob in memory, for configs; the manifest's parser has bounded its size."""
