@@ -18,7 +18,7 @@ _rpod_spec() {
             verbs='run'
             ;;
         'image')
-            verbs='diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
+            verbs='copy cp diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -118,6 +118,11 @@ _rpod_spec() {
             options='--format -H --human --no-trunc -q --quiet'
             valued='--format'
             kind='images'
+            ;;
+        'image copy' | 'image cp')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --platform -q --quiet'
+            valued='--retry --retry-delay --authfile --cert-dir --creds --platform'
+            kind=''
             ;;
         'image diff')
             options='--format'

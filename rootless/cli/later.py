@@ -48,6 +48,18 @@ _REFUSED = {
         "what a container was made of is in its record",
         "rpod inspect -f '{{join .Config.CreateCommand \" \"}}' CONTAINER shows the command that makes another",
     ),
+    "image scp": (
+        "ssh does it",
+        "rpod save IMAGE | ssh HOST rpod load",
+    ),
+    "image sign": (
+        "signatures are neither made nor checked",
+        "rpod pull NAME@sha256:… gets exactly the image that is meant",
+    ),
+    "image trust": (
+        "signatures are neither made nor checked",
+        "policy.json says which registries are pulled from; rpod pull NAME@sha256:…",
+    ),
     "container runlabel": (
         "a command out of an image would run on this machine, outside of any container",
         "rpod image inspect -f '{{json .Labels}}' IMAGE shows it",

@@ -62,19 +62,13 @@ class Draft:
         """Put a new, uncompressed layer on top."""
         self.chain.append(layer.chain_id)
         self._diff_ids.append(layer.diff_id)
-        media_type = manifest.DOCKER_LAYER if self.docker else manifest.OCI_LAYER
+        media_type = manifest.layer_type("", docker=self.docker)
         self._layers.append({"mediaType": media_type, "digest": layer.diff_id, "size": layer.size_bytes})
 
     def _converted(self, layer: dict[str, Any]) -> dict[str, Any]:
         """A base's descriptor under the type that this format has for it."""
-        kind = layer["mediaType"]
-        compression = kind.replace("+", ".").rpartition(".")[2]
-        compression = compression if compression in ("gzip", "zstd") else ""
-        if self.docker:
-            kind = manifest.DOCKER_LAYER + (f".{compression}" if compression else "")
-        else:
-            kind = manifest.OCI_LAYER + (f"+{compression}" if compression else "")
-        return {**layer, "mediaType": kind}
+        form = manifest.compression_of(layer["mediaType"])
+        return {**layer, "mediaType": manifest.layer_type(form, docker=self.docker)}
 
     def documents(self) -> NewImage:
         """The image as the store takes it."""

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rootless.engine.transports.model import SourceImage
     from rootless.storage.image_config import History, ImageConfig
     from rootless.storage.image_record import Image
     from rootless.storage.images import ImageStore
@@ -228,6 +229,36 @@ def describe(store: ImageStore, image: Image) -> dict[str, object]:
         "User": config.user,
         "History": [_history(step) for step in config.history],
         "NamesHistory": list(image.names),
+    }
+
+
+def describe_source(image: SourceImage) -> dict[str, object]:
+    """The same of an image that lies somewhere else: what its documents say."""
+    config, found = image.config, image.manifest
+    annotations = fastjson.loads(found.raw)
+    annotations = annotations.get("annotations") if isinstance(annotations, dict) else None
+    size = sum(layer.size for layer in found.layers)
+    return {
+        "Id": found.config.digest[7:],
+        "Digest": found.digest,
+        "RepoTags": image.names,
+        "RepoDigests": image.repo_digests,
+        "Created": config.created,
+        "Config": _config_section(config),
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Variant": config.variant,
+        "Os": config.os,
+        "Size": size,
+        "RootFS": {"Type": "layers", "Layers": config.diff_ids},
+        "Layers": [
+            {"Digest": layer.digest, "Size": layer.size, "MediaType": layer.media_type} for layer in found.layers
+        ],
+        "Labels": config.labels or None,
+        "Annotations": annotations if isinstance(annotations, dict) else {},
+        "ManifestType": found.media_type,
+        "User": config.user,
+        "History": [_history(step) for step in config.history],
     }
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rootless.storage.images import ContainerUse
 
 _ID_DIGITS = 64
+# Kinds of places (``transports.places``) that inspect looks into; an image could be called dir:latest.
+_PLACES = ("docker", "oci", "oci-archive", "docker-archive", "dir")
 POLICIES = ("always", "missing", "newer", "never")
 
 
@@ -102,8 +104,18 @@ def list_images(filters: list[str] | None = None, all: bool = False) -> list[Ima
 
 
 def inspect_image(name: str) -> dict[str, object]:
-    """``image inspect`` of one image, in Podman's layout. Raises NotFoundError."""
+    """``image inspect`` of one image, in Podman's layout; ``docker://NAME`` and the like are not pulled for it.
+
+    Raises NotFoundError.
+    """
     from rootless.engine import image_report
+
+    kind, colon, rest = name.partition(":")
+    if colon and kind in _PLACES and rest.startswith(("/", ".")):
+        from rootless.engine import image_copy
+        from rootless.image.access import Access
+
+        return image_copy.describe(name, Access())
 
     return image_report.describe(ImageStore(paths.data()), resolve(name))
 

@@ -18,6 +18,7 @@ from support.archives import directory, hardlink, inside, member, symlink, tar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.registry import PlainRegistry
     from support.shell import Rpod
 
 BASE = tar(
@@ -242,3 +243,86 @@ def test_compressed_archives_from_a_stream(fresh_rpod: Rpod, made: Path, tmp_pat
 def test_what_save_and_load_refuse(rpod: Rpod, made: Path, args: list[str], says: str) -> None:
     rpod.ok("load", "-q", "-i", str(made))
     assert says in rpod.fails(*args)
+
+
+def digest_of(place: str) -> str:
+    return skopeo("inspect", "--tls-verify=false", "--format", "{{.Digest}}", place)
+
+
+def test_copies_between_places_keep_the_manifest(
+    fresh_rpod: Rpod, made: Path, tmp_path: Path, plain_registry: PlainRegistry
+) -> None:
+    """Not even the compressed bytes change, and nothing is in the store before the last step."""
+    rpod = fresh_rpod
+    wanted = digest_of(f"oci:{made}:t")
+    remote = f"docker://{plain_registry.address}/moves:1"
+    places = [remote, f"oci-archive:{tmp_path}/a.tar:n:1", f"dir:{tmp_path}/dir", f"oci:{tmp_path}/again:n", remote]
+    source = f"oci:{made}:t"
+    for place in places:
+        rpod.ok("image", "copy", "-q", "--tls-verify=false", source, place)
+        assert digest_of(place) == wanted
+        source = place
+    assert not (rpod.data / "images").exists() or list((rpod.data / "images").iterdir()) == []
+    rpod.ok("image", "copy", "-q", source.replace(":n", ":n"), "localhost/copied:1", "--tls-verify=false")
+    assert rpod.ok("image", "inspect", "-f", "{{.Digest}}", "copied:1") == wanted
+    # A docker-archive has no compressed layers: the config is what stays.
+    rpod.ok("image", "copy", f"oci:{tmp_path}/again:n", f"docker-archive:{tmp_path}/d.tar:name:1")
+    config = config_digest(skopeo("inspect", "--raw", f"oci:{made}:t"))
+    assert config_digest(skopeo("inspect", "--raw", f"docker-archive:{tmp_path}/d.tar")) == config
+    assert "exists already" in rpod.fails("image", "copy", "copied:1", f"docker-archive:{tmp_path}/d.tar")
+    rpod.ok("image", "copy", f"docker-archive:{tmp_path}/d.tar:name:1", f"oci:{tmp_path}/plain:n")
+    assert config_digest(skopeo("inspect", "--raw", f"oci:{tmp_path}/plain:n")) == config
+    # From the store: layers are compressed anew, but not where the registry has what the manifest names.
+    rpod.ok("image", "copy", "--tls-verify=false", "copied:1", f"{remote}-again")
+    assert digest_of(f"{remote}-again") == wanted
+
+
+def test_inspect_of_what_is_not_stored(
+    fresh_rpod: Rpod, made: Path, plain_registry: PlainRegistry, tmp_path: Path
+) -> None:
+    rpod = fresh_rpod
+    rpod.configure(f'[registries]\ninsecure = ["{plain_registry.address}"]\n')
+    remote = f"docker://{plain_registry.address}/inspected:1"
+    skopeo("copy", "--dest-tls-verify=false", f"oci:{made}:t", remote)
+    for place in (remote, f"oci:{made}:t", f"oci:{made}"):
+        found = json.loads(rpod.ok("image", "inspect", place))[0]
+        assert found["Config"]["Env"] == ["A=b"] and found["Digest"] == digest_of(f"oci:{made}:t")
+        assert len(found["Layers"]) == 2 and found["Size"] == sum(layer["Size"] for layer in found["Layers"])
+    assert rpod.ok("inspect", "--type", "image", "-f", "{{.Os}} {{.Labels.l}}", remote) == "linux v"
+    assert rpod.ok("images", "-q") == ""
+    assert "has no image 'x'; it has: t" in rpod.fails("image", "inspect", f"oci:{made}:x")
+    assert "inspected:10" in rpod.fails("image", "inspect", f"{remote}0")
+
+
+def test_an_image_for_another_machine_is_refused_with_what_there_is(fresh_rpod: Rpod, tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs" / "sha256"
+    layout.write(tmp_path, [BASE], CONFIG, "t")
+    entry = json.loads((tmp_path / "index.json").read_text())["manifests"][0]
+    entries = [entry | {"platform": {"os": "linux", "architecture": name}} for name in ("s390x", "mips64")]
+    index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+    digest = hashlib.sha256(index).hexdigest()
+    (blobs / digest).write_bytes(index)
+    listed = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": f"sha256:{digest}", "size": len(index)}
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [listed]}))
+    error = fresh_rpod.fails("load", "-i", str(tmp_path))
+    assert "it has: linux/s390x, linux/mips64" in error
+    fresh_rpod.ok("image", "copy", "--platform", "linux/s390x", f"oci:{tmp_path}", "localhost/other")
+    assert fresh_rpod.ok("images", "--format", "{{.Repository}}") == "localhost/other"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["docker-daemon:x", "y"], "not supported"),
+        (["docker:x", "y"], "docker://NAME"),
+        (["oci:", "y"], "a path is missing"),
+        (["oci:/none:x", "y"], "no such file"),
+        (["none/such", "dir:/tmp/x"], "no such image"),
+        (["dir:/etc", "y"], "cannot be read"),
+        (["docker-archive:/etc", "y"], "is a directory"),
+        (["dir:/etc", "docker://short"], "REGISTRY/NAME"),
+        (["dir:/etc", "bad//name"], "bad//name"),
+    ],
+)
+def test_what_copy_refuses(rpod: Rpod, args: list[str], says: str) -> None:
+    assert says in rpod.fails("image", "copy", *args)

@@ -93,7 +93,7 @@ def pull(  # noqa: PLR0913 - one per option
 
     if policy not in _POLICIES:
         raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
-    access = _access(authfile, cert_dir, creds, tls_verify, retry, retry_delay)
+    access = registry_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay)
     wanted = PullOptions(policy=policy, platform=platform_text(platform, os, arch, variant), quiet=quiet, access=access)
     each = Each()
     for name in images:
@@ -127,7 +127,10 @@ def load(*, input: str, quiet: bool) -> int:
     return 0
 
 
-def _access(authfile: str, cert_dir: str, creds: str, tls_verify: bool | None, retry: int, retry_delay: str) -> Access:
+def registry_access(
+    authfile: str, cert_dir: str, creds: str, tls_verify: bool | None, retry: int, retry_delay: str
+) -> Access:
+    """How to speak with the registry, as the options say. Raises UsageError."""
     if retry < 0:
         raise UsageError(f"--retry {retry}: must be 0 or more")
     return Access(
@@ -166,7 +169,7 @@ def push(  # noqa: PLR0913 - one per option
     if len(target) > 1 or (all_tags and target):
         raise UsageError("push takes an image and a target" if target[1:] else "--all-tags takes no target")
     wanted = engine.PushOptions(
-        access=_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay),
+        access=registry_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay),
         compression=compression_format,
         level=compression_level,
         force=force_compression,

@@ -14,7 +14,7 @@ from rootless.image.manifest import Descriptor
 from rootless.kernel import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from rootless.engine.transports.model import Read, SourceImage
 
@@ -99,21 +99,17 @@ class Folder:
         except OSError as error:
             raise StorageError(f"{self.what} cannot be written: {os_reason(error)}") from error
 
-    def put(self, prefix: str, produce: Callable[[Callable[[bytes], object]], Descriptor]) -> Descriptor:
-        """Write what ``produce(write)`` hands out as ``prefix`` and its digest's digits; it returns the descriptor."""
+    def put(self, prefix: str, chunks: Iterator[bytes]) -> tuple[str, int]:
+        """Write ``chunks`` as ``prefix`` and the digits of their digest; returns digest and size."""
         hashing = hashlib.sha256()
         size = 0
         temporary = f"{self.what}/{prefix}.{os.getpid()}.tmp"
         try:
             with open(temporary, "xb") as file:
-
-                def write(data: bytes) -> None:
-                    nonlocal size
+                for data in chunks:
                     hashing.update(data)
                     size += len(data)
                     file.write(data)
-
-                said = produce(write)
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(temporary, f"{self.what}/{prefix}{hashing.hexdigest()}")
@@ -123,7 +119,7 @@ class Folder:
             if isinstance(error, OSError):
                 raise StorageError(f"{self.what} cannot be written: {os_reason(error)}") from error
             raise
-        return Descriptor(said.media_type, f"sha256:{hashing.hexdigest()}", size)
+        return f"sha256:{hashing.hexdigest()}", size
 
     def put_layers(self, prefix: str, image: SourceImage) -> list[Descriptor]:
         """Write every layer of ``image`` that is not here yet."""
@@ -132,5 +128,5 @@ class Folder:
             if image.keeps_blobs and self.has(f"{prefix}{descriptor.digest[7:]}"):
                 found.append(descriptor)
             else:
-                found.append(self.put(prefix, lambda write, index=index: image.blob(index, write)))  # type: ignore[misc]
+                found.append(Descriptor(image.layer_type(index), *self.put(prefix, image.chunks(index))))
         return found

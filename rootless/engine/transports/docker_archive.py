@@ -163,7 +163,8 @@ class DockerArchiveTarget:
         size = image.plain_size(index)
         if size is not None:
             self._header(name, size)
-            image.plain(index, self._target.write)
+            for data in image.plain(index):
+                self._target.write(data)
         else:
             size = self._from_spool(image, index, name)
         self._target.write(bytes(-size % 512))
@@ -173,7 +174,8 @@ class DockerArchiveTarget:
         fd = members.unnamed_file()
         try:
             with os.fdopen(fd, "r+b", closefd=False) as file:
-                image.plain(index, file.write)
+                for data in image.plain(index):
+                    file.write(data)
                 file.flush()
                 size = file.tell()
                 self._header(name, size)

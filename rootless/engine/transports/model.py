@@ -1,8 +1,8 @@
 """What every source of images offers and every target takes.
 
 A source gives a manifest, a config and the layers' blobs, each checked against its digest and
-size while it is handed out. A target asks for the layers as they are or uncompressed, and
-writes the manifest that fits what it stored: the very bytes where nothing had to change.
+size while it is read. A target takes the layers as they are or uncompressed, and writes the
+manifest that fits what it stored: the very bytes where nothing had to change.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from rootless.storage import inflate
 from rootless.storage.image_config import ImageConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rootless.image.manifest import Descriptor, Manifest
 
     Read = Callable[[int], bytes]
-    Write = Callable[[bytes], object]
 
 CHUNK = 1 << 20
-OCI, DOCKER, AS_IS = "oci", "docker", ""
+OCI, DOCKER, AS_IS = "oci", "v2s2", ""
 
 
 class Checked:
@@ -82,27 +81,29 @@ class SourceImage:
         """The bytes of a layer's blob, not checked."""
         raise NotImplementedError
 
-    def blob(self, index: int, write: Write) -> Descriptor:
-        """Hand out a layer's blob, and say what it was: a source that compresses knows only afterwards."""
-        descriptor = self.manifest.layers[index]
-        checked = Checked(self.open(index), descriptor, self.what)
+    def chunks(self, index: int) -> Iterator[bytes]:
+        """A layer's blob, checked."""
+        checked = Checked(self.open(index), self.manifest.layers[index], self.what)
         while data := checked.read():
-            write(data)
-        return descriptor
+            yield data
+
+    def layer_type(self, index: int) -> str:
+        """The media type of what ``chunks`` gives."""
+        return self.manifest.layers[index].media_type
 
     def plain_size(self, index: int) -> int | None:
         """The length of a layer's uncompressed archive, None where only reading it can tell."""
         descriptor = self.manifest.layers[index]
         return descriptor.size if descriptor.digest == self.config.diff_ids[index] else None
 
-    def plain(self, index: int, write: Write) -> None:
-        """Hand out a layer's uncompressed archive, checked against its diff id."""
+    def plain(self, index: int) -> Iterator[bytes]:
+        """A layer's uncompressed archive, checked against its diff id."""
         descriptor = self.manifest.layers[index]
         chunks = inflate.open_stream(Checked(self.open(index), descriptor, self.what).read, descriptor.media_type)
         hashing = hashlib.sha256()
         while data := chunks():
             hashing.update(data)
-            write(data)
+            yield data
         wanted = self.config.diff_ids[index]
         if (found := f"sha256:{hashing.hexdigest()}") != wanted:
             raise ImageError(f"{self.what}: a layer unpacks to {found}, but the image's config names {wanted}")
@@ -115,29 +116,23 @@ class SourceImage:
         """Give back what it holds."""
 
 
-_TYPES = {
-    OCI: (manifest.OCI_MANIFEST, manifest.OCI_CONFIG, manifest.OCI_LAYER, "+"),
-    DOCKER: (manifest.DOCKER_MANIFEST, manifest.DOCKER_CONFIG, manifest.DOCKER_LAYER, "."),
-}
-
-
 def adapt(found: Manifest, layers: list[Descriptor], form: str) -> tuple[bytes, str]:
     """A manifest for other layers or in another form; the very bytes where neither differs."""
-    own = DOCKER if found.media_type == manifest.DOCKER_MANIFEST else OCI
+    own = manifest.format_of(found.media_type)
     form = form or own
     same = [(layer.digest, layer.size, layer.media_type) for layer in found.layers]
     if form == own and same == [(layer.digest, layer.size, layer.media_type) for layer in layers]:
         return found.raw, found.media_type
-    media_type, config_type, layer_type, joint = _TYPES[form]
+    docker = form == DOCKER
+    media_type = manifest.DOCKER_MANIFEST if docker else manifest.OCI_MANIFEST
     document: dict[str, Any] = json.loads(found.raw)
     document["mediaType"] = media_type
-    document["config"]["mediaType"] = config_type
+    document["config"]["mediaType"] = manifest.DOCKER_CONFIG if docker else manifest.OCI_CONFIG
     old = document["layers"]
     document["layers"] = []
     for before, layer in zip(old, layers, strict=True):
-        compression = compression_of(layer.media_type)
-        entry: dict[str, Any] = {"mediaType": layer_type + (joint + compression if compression else "")}
-        entry |= {"digest": layer.digest, "size": layer.size}
+        kind = manifest.layer_type(manifest.compression_of(layer.media_type), docker=docker)
+        entry: dict[str, Any] = {"mediaType": kind, "digest": layer.digest, "size": layer.size}
         # What zstd:chunked and eStargz say about a blob is true of these bytes alone.
         if before["digest"] == layer.digest and "annotations" in before and form == OCI:
             entry["annotations"] = before["annotations"]
@@ -145,12 +140,6 @@ def adapt(found: Manifest, layers: list[Descriptor], form: str) -> tuple[bytes, 
     if form == DOCKER:
         document = {key: document[key] for key in ("schemaVersion", "mediaType", "config", "layers")}
     return json.dumps(document).encode(), media_type
-
-
-def compression_of(media_type: str) -> str:
-    """``gzip``, ``zstd`` or "" of a layer's media type."""
-    ending = media_type.replace("+", ".").rpartition(".")[2]
-    return ending if ending in ("gzip", "zstd") else ""
 
 
 def read_all(read: Read, descriptor: Descriptor, what: str, limit_bytes: int = manifest.MAX_BYTES) -> bytes:

@@ -1,0 +1,90 @@
+"""``image copy``: an image from one place to another, and not through the store unless that is one of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rootless.engine import save
+from rootless.engine.target_file import TargetFile
+from rootless.engine.transports import local
+from rootless.engine.transports.blobs import Folder
+from rootless.engine.transports.directory import DirectoryTarget
+from rootless.engine.transports.docker_archive import DockerArchiveTarget, full_name
+from rootless.engine.transports.layout import LayoutTarget
+from rootless.engine.transports.places import Place, Source
+from rootless.engine.transports.remote import RemoteTarget, target_reference
+from rootless.errors import UsageError
+from rootless.image import progress, reference
+
+if TYPE_CHECKING:
+    from rootless.engine.transports.model import SourceImage
+    from rootless.image.access import Access
+
+
+def copy(source: str, target: str, access: Access, *, platform: str = "", quiet: bool = False) -> None:
+    """Copy the image at ``source`` to ``target``; of an index the one for ``platform``.
+
+    Blobs and manifest keep their bytes wherever the target's kind allows it. Raises UsageError,
+    ImageError, RegistryError, StorageError, NotFoundError.
+    """
+    destination = Place(target)
+    _check(destination)
+    opened = Source(Place(source), access, platform)
+    shown = progress.choose(quiet=quiet)
+    shown.message(f"Copying {source} to {target}")
+    try:
+        _put(opened.image, destination, access)
+    finally:
+        shown.close()
+        opened.close()
+
+
+def _check(target: Place) -> None:
+    """What must be wrong, before anything is fetched."""
+    if target.kind == "containers-storage":
+        reference.parse_target(target.path)
+    if target.kind == "docker":
+        target_reference(target.path)
+    if target.kind == "docker-archive" and os.path.exists(target.path):
+        raise UsageError(f"{target.path} exists already", "a docker-archive is written anew: remove it first")
+    if target.kind == "docker-archive" and target.name:
+        full_name(target.name)
+
+
+def _put(image: SourceImage, target: Place, access: Access) -> None:
+    if target.kind == "containers-storage":
+        local.store(image, [reference.parse_target(target.path).tagged])
+    elif target.kind == "docker":
+        remote = RemoteTarget(target.path, access)
+        try:
+            remote.put(image)
+        finally:
+            remote.close()
+    elif target.kind == "oci-archive":
+        save.write_oci_archive(image, [target.name] if target.name else [], target.path)
+    elif target.kind == "docker-archive":
+        with TargetFile(target.path, "") as file:
+            archive = DockerArchiveTarget(file)
+            archive.put(image, [full_name(target.name)] if target.name else [])
+            archive.finish()
+    else:
+        folder = Folder(target.path, make=True)
+        try:
+            if target.kind == "oci":
+                LayoutTarget(folder).put(image, target.name)
+            else:
+                DirectoryTarget(folder).put(image)
+        finally:
+            folder.close()
+
+
+def describe(text: str, access: Access, platform: str = "") -> dict[str, object]:
+    """``image inspect`` of an image that is not in the store: only its documents are fetched."""
+    from rootless.engine import image_report
+
+    opened = Source(Place(text), access, platform)
+    try:
+        return image_report.describe_source(opened.image)
+    finally:
+        opened.close()
