@@ -34,8 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionstart() -> None:
     """rpod is for ordinary users, and so are its tests."""
-    # Started by nohup, SIGHUP is ignored, and a shell that a test starts could not trap it.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # A background job ignores INT and QUIT, nohup HUP; and a shell that a test starts could not trap what is ignored.
+    for number, action in (
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        signal.signal(number, action)
     if os.geteuid() == 0:
         pytest.exit("run the tests as an ordinary user: contrib/check, or tests/testbed --user NAME pytest …", 2)
 

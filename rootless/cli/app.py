@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,7 @@ def options(
         print(ctx.get_help())
 
 
+@functools.cache
 def tree() -> Any:
     """The group of all commands, as Typer builds it."""
     return get_command(declare.APP)

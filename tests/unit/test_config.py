@@ -68,7 +68,7 @@ def test_user_file_lies_over_the_system_file_key_by_key(places: Path) -> None:
         ("[containers]\nshm_size = '64q'\n", ":2", "must be a size like 64m", ""),
         ("[containers]\nlog_size_max = 1.5\n", ":2", "must be a whole number, not a fraction", ""),
         ("[containers]\numask = '0899'\n", ":2", "must be an octal mask", ""),
-        ("[containers]\nuserns = 'other'\n", ":2", "must be host or keep-id", ""),
+        ("[containers]\nuserns = 'other'\n", ":2", "must be host, keep-id[", ""),
         ("[containers]\ndns = ['1.1.1.1', 'x']\n", ":2", "must be IP addresses, not 'x'", ""),
         ("[containers]\ndns = [1]\n", ":2", "must be a list of strings, not a list", ""),
         ("[containers]\nenv = ['=x']\n", ":2", "must be NAME=VALUE or NAME", ""),

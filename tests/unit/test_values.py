@@ -208,15 +208,21 @@ def test_moments() -> None:
             logfile.moment(text, now)
 
 
-def test_the_last_lines_count_whole_lines() -> None:
-    def entry(text: bytes, *, partial: bool = False) -> logfile.Entry:
-        return logfile.Entry(0, 1, text, partial=partial)
-
-    entries = [entry(b"one"), entry(b"tw", partial=True), entry(b"o"), entry(b"three")]
-    assert [e.text for e in logfile.last_lines(entries, 2)] == [b"tw", b"o", b"three"]
-    assert logfile.last_lines(entries, 0) == []
-    assert logfile.last_lines(entries, -1) == entries
-    assert logfile.last_lines(entries, 99) == entries
+@pytest.mark.parametrize(
+    ("tail", "texts"),
+    [
+        (2, [b"tw", b"o", b"three"]),
+        (0, []),
+        (-1, [b"one", b"tw", b"o", b"three"]),
+        (99, [b"one", b"tw", b"o", b"three"]),
+    ],
+)
+def test_the_last_lines_count_whole_lines(tmp_path: Path, tail: int, texts: list[bytes]) -> None:
+    lines = ("F one", "P tw", "F o", "F three")
+    log = tmp_path / "ctr.log"
+    log.write_text("".join(f"2023-11-14T22:13:20.000000000Z stdout {line}\n" for line in lines))
+    found = logfile.LogFile(str(log), logfile.parse_k8s).history(0, 1 << 62, tail)
+    assert [entry.text.rstrip(b"\n") for entry in found] == texts
 
 
 def test_a_spec_survives_its_document() -> None:
