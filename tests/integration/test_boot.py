@@ -43,3 +43,11 @@ def test_the_units_that_come_with_rpod_have_no_fault() -> None:
     )
     assert "rpod" not in done.stdout + done.stderr
     assert done.returncode == 0
+
+
+def test_quickstart_installs_the_service(tmp_path: Path) -> None:
+    env = {"PATH": "/usr/bin:/bin", "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    script = f'source "{UNITS.parent}/quickstart"; USER_NAME=$(id -un); start_at_boot'
+    subprocess.run(["bash", "-ec", script], env=env, check=True, capture_output=True)
+    link = tmp_path / "systemd/user/default.target.wants/rpod-restart.service"
+    assert link.resolve().read_text() == (UNITS / "rpod-restart.service").read_text()

@@ -15,13 +15,17 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 USER = "dora"
 UID = 1000
+APPS = f"/sys/fs/cgroup/user.slice/user-{UID}.slice/user@{UID}.service/app.slice"
+OTHER_SSH = 2222  # ports of the machine that can be reached from here, beside ssh's own
+WEB = 8080
 HOST = "10.0.2.2"  # what the machine calls this one (qemu's user network)
 PACKAGES = (
-    "busybox-static dbus dbus-user-session fuse-overlayfs iproute2 libpam-systemd linux-image-cloud-amd64 "
+    "busybox-static cron dbus dbus-user-session fuse-overlayfs iproute2 libpam-systemd linux-image-cloud-amd64 "
     "openssh-server procps python3 python3-venv slirp4netns systemd systemd-sysv udev uidmap"
 ).split()
 PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "newuidmap", "unshare", "ssh", "ssh-keygen")
@@ -71,7 +75,7 @@ def _call(argv: list[str], timeout_s: float) -> None:
 
 def build() -> Path:
     """The directory of the finished image: ``disk``, ``vmlinuz``, ``initrd``, ``key``."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes().split(b"\nclass Machine:")[0]).hexdigest()[:16]
+    recipe = hashlib.sha256(repr((PACKAGES, _SIZE, _SETUP, _PACK)).encode()).hexdigest()[:16]
     home = cache() / f"machine-{recipe}"
     if (home / "disk").exists():
         return home
@@ -92,6 +96,9 @@ def build() -> Path:
     )
     _call(["unshare", "--map-root-user", "--map-auto", "sh", "-euc", _PACK, "sh", str(work), _SIZE], 600)
     os.rename(work, home)
+    for old in cache().glob("machine-*"):
+        if old != home and "." not in old.name:
+            shutil.rmtree(old)
     return home
 
 
@@ -113,7 +120,7 @@ class Machine:
         self._image = build()
         self._work = work
         self._qemu: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._ports = {inside: _free_port() for inside in (22, OTHER_SSH, WEB)}
         self._disk = work / "disk"
         self.console = work / "console.log"
         _call(["cp", "--sparse=always", "--reflink=auto", str(self._image / "disk"), str(self._disk)], 300)
@@ -126,14 +133,25 @@ class Machine:
         self.kill()
         self._disk.unlink()
 
-    def boot(self, timeout_s: float = 300) -> None:
-        """Switch it on and wait until ssh answers."""
+    def _forwards(self) -> str:
+        return ",".join(f"hostfwd=tcp:127.0.0.1:{port}-:{inside}" for inside, port in self._ports.items())
+
+    def web(self) -> str:
+        """The page that port 8080 serves, "" if it serves none now."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[WEB]}/", timeout=20) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    def boot(self, timeout_s: float = 300, *, login: bool = True) -> None:
+        """Switch it on and (with ``login``) wait until ssh answers."""
         argv = [
             *("nice", "-n", "5", "qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", "2", "-m", "2048", "-display", "none", "-monitor", "none", "-no-reboot"),
             *("-serial", f"file:{self.console}"),
             *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
-            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self._port}-:22", "-device", "virtio-net-pci,netdev=net"),
+            *("-netdev", f"user,id=net,{self._forwards()}", "-device", "virtio-net-pci,netdev=net"),
             *(
                 "-device",
                 "virtio-rng-pci",
@@ -145,7 +163,8 @@ class Machine:
             *("-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"),
         ]
         self._qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait_for_ssh(timeout_s)
+        if login:
+            self.wait_for_ssh(timeout_s)
 
     def wait_for_ssh(self, timeout_s: float = 300) -> None:
         """Wait until the user can log in."""
@@ -156,22 +175,34 @@ class Machine:
                 raise MachineError(f"the machine does not answer: {said}")
             time.sleep(1)
 
-    def ssh(self, user: str = USER) -> list[str]:
+    def ssh(self, user: str = USER, port: int = 22) -> list[str]:
         """The beginning of a command line that logs in."""
         options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=20")
         flags = [word for option in options for word in ("-o", option)]
-        return ["ssh", "-F", "none", "-i", str(self._image / "key"), "-p", str(self._port), *flags, f"{user}@127.0.0.1"]
+        return [
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            str(self._image / "key"),
+            "-p",
+            str(self._ports[port]),
+            *flags,
+            f"{user}@127.0.0.1",
+        ]
 
-    def run(self, command: str, *, user: str = USER, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: str, *, user: str = USER, timeout_s: float = 300, port: int = 22
+    ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in a login session of its own, as a user at a terminal would."""
-        argv = [*self.ssh(user), f"PATH=~/venv/bin:$PATH; {command}"]
+        argv = [*self.ssh(user, port), f"PATH=~/venv/bin:$PATH; {command}"]
         return subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
-    def ok(self, command: str, *, user: str = USER, timeout_s: float = 300) -> str:
+    def ok(self, command: str, *, user: str = USER, timeout_s: float = 300, port: int = 22) -> str:
         """What a command printed that must succeed, without the last line end."""
-        done = self.run(command, user=user, timeout_s=timeout_s)
+        done = self.run(command, user=user, timeout_s=timeout_s, port=port)
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}[{done.returncode}]"
         return done.stdout.rstrip("\n")
 
@@ -182,6 +213,18 @@ class Machine:
         assert "Traceback" not in done.stderr, done.stderr
         return done.stderr.rstrip("\n")
 
+    def write(self, path: str, text: str) -> None:
+        """Write a file below the user's home."""
+        target = shlex.quote(path)
+        done = subprocess.run(
+            [*self.ssh(), f"mkdir -p $(dirname {target}) && cat > {target}"],
+            input=text.encode(),
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            raise MachineError(f"{path} could not be written")
+
     def copy_in(self, source: Path, target: str) -> None:
         """Copy a directory's files into a new directory of the user's home."""
         with subprocess.Popen(["tar", "-C", str(source), "-c", "."], stdout=subprocess.PIPE) as tar:
@@ -191,12 +234,12 @@ class Machine:
         if done.returncode or tar.returncode:
             raise MachineError(f"{source} could not be copied in")
 
-    def reboot(self, timeout_s: float = 200) -> None:
+    def reboot(self, timeout_s: float = 200, *, login: bool = True) -> None:
         """Restart in good order: systemd stops everything first. qemu ends at the reset and is started anew."""
         self.run("systemctl reboot", user="root")
         assert self._qemu is not None
         self._qemu.wait(timeout_s)
-        self.boot()
+        self.boot(login=login)
 
     def lose_power(self) -> None:
         """Switch it off at once and on again: what was not written to the disk is gone."""

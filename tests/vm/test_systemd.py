@@ -7,66 +7,18 @@ of its own, in a scope of its own that belongs to root.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import machine
 import pytest
-from machine import Machine
-from support import busybox
-from support.registry import PlainRegistry
 from support.shell import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from machine import Machine
 
-ROOT = Path(__file__).resolve().parents[2]
-APPS = f"/sys/fs/cgroup/user.slice/user-{machine.UID}.slice/user@{machine.UID}.service/app.slice"
+APPS = machine.APPS
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.environ.get("RPOD_TEST_VM") != "1", reason="takes minutes: set RPOD_TEST_VM=1"),
-]
-
-
-def _wheels(folder: Path) -> Path:
-    """rpod's wheel, and those that it needs, for the machine's Python 3.11."""
-    base = [sys.executable, "-m"]
-    subprocess.run([*base, "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True)
-    wheel = next(folder.glob("rpod-*.whl"))
-    platforms = [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28", "linux")]
-    download = ["pip", "download", "-q", "--only-binary=:all:", "--python-version=3.11", *platforms]
-    subprocess.run([*base, *download, "-d", str(folder), str(wheel)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """The machine, with rpod installed for its user and ``busybox`` pulled."""
-    if lacking := machine.missing():
-        pytest.skip(f"not installed: {', '.join(lacking)}")
-    folder = tmp_path_factory.mktemp("vm")
-    with PlainRegistry(folder / "registry") as registry, Machine(folder) as running:
-        registry.push(busybox.write_layout(folder / "busybox"), "busybox:latest")
-        running.copy_in(_wheels(folder / "wheels"), "wheels")
-        running.ok("pip install -q --no-index --find-links ~/wheels rpod")
-        image = f"{machine.HOST}:{registry.port}/busybox"
-        running.ok(f"rpod pull -q --tls-verify=false {image} && rpod tag {image} localhost/busybox")
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def tidy(vm: Machine) -> Iterator[None]:
-    """After each test no container, and no scope of one."""
-    yield
-    vm.run("rpod rm -f -t 0 $(rpod ps -aq)")
-    wait_for(lambda: not vm.run(f"ls -d {APPS}/rpod-*").stdout, 20, "the end of the scopes")
-    assert vm.ok("systemctl --user --failed --no-legend") == ""
 
 
 def test_doctor_is_content_and_names_the_controllers_that_debian_does_not_delegate(vm: Machine) -> None:
