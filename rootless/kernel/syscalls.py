@@ -88,13 +88,13 @@ _CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
 _CLOSE_RANGE_CLOEXEC = 4
+MACHINE = os.uname().machine  # asked once: a process of another personality(2) is told another
 _ARCH = {  # pivot_root, keyctl
     "x86_64": (155, 250),
     "aarch64": (41, 219),
     "riscv64": (41, 219),
 }
 
-_MACHINE = os.uname().machine  # as it is before any personality(2) makes it lie
 
 _syscall = libc.system_call()
 _mount = libc.function("mount")
@@ -111,9 +111,9 @@ def _bytes(path: str | bytes | None) -> bytes | None:
 
 def _numbers() -> tuple[int, int]:
     try:
-        return _ARCH[_MACHINE]
+        return _ARCH[MACHINE]
     except KeyError:
-        raise OSError(38, f"rpod does not know the system calls of {_MACHINE}") from None
+        raise OSError(38, f"rpod does not know the system calls of {MACHINE}") from None
 
 
 def clone(flags: int, cgroup_fd: int = -1) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless.kernel import libc
 from rootless.kernel.libc import Address, check, word, words
+from rootless.kernel.syscalls import MACHINE
 
 # seccomp(2), sched_setattr(2), ioprio_set(2)
 _ARCH = {"x86_64": (317, 314, 251), "aarch64": (277, 274, 30), "riscv64": (277, 274, 30)}
@@ -24,9 +23,9 @@ _syscall = libc.system_call()
 
 def _number(index: int) -> int:
     try:
-        return _ARCH[os.uname().machine][index]
+        return _ARCH[MACHINE][index]
     except KeyError:
-        raise OSError(38, f"rpod does not know the system calls of {os.uname().machine}") from None
+        raise OSError(38, f"rpod does not know the system calls of {MACHINE}") from None
 
 
 def seccomp(program: bytes, flags: int, *, listener: bool) -> int:

@@ -163,6 +163,10 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
     linux = _part(document, "linux")
     if "mount" not in spec.namespaces:
         raise SpecError("config.json: linux.namespaces lacks a mount namespace", _section("linux.namespaces"))
+    if spec.namespaces["mount"]:
+        raise UnsupportedError(
+            "config.json: linux.namespaces: a mount namespace cannot be joined by its path", "leave the path out"
+        )
     if not spec.root_path:
         raise SpecError("config.json: root.path is empty", _section("root.path"))
     for kind, path in spec.namespaces.items():
@@ -177,6 +181,11 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
         raise SpecError("config.json: linux.timeOffsets needs a new time namespace", _section("linux.timeOffsets"))
     if (spec.uid_map or spec.gid_map) and "user" not in spec.namespaces:
         raise SpecError("config.json: linux.uidMappings needs a user namespace", _section("linux.uidMappings"))
+    _check_paths(spec, document)
+    _check_process(_part(document, "process"))
+
+
+def _check_paths(spec: Spec, document: dict[str, object]) -> None:
     for device in spec.devices:
         if not device.path.startswith("/"):
             raise SpecError("config.json: linux.devices[].path must be absolute", _section("linux.devices"))
@@ -185,7 +194,6 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
         for index, hook in enumerate(_items(hooks, kind)):
             if not str(hook["path"]).startswith("/"):
                 raise SpecError(f"config.json: hooks.{kind}[{index}].path must be absolute", _section("hooks"))
-    _check_process(_part(document, "process"))
 
 
 def _check_process(process: dict[str, object]) -> None:
@@ -234,6 +242,11 @@ def _drop_unknown_capabilities(process: Process) -> None:
         wanted = getattr(process, name)
         unknown |= set(wanted) - known
         setattr(process, name, [capability for capability in wanted if capability in known])
+    possible = set(process.permitted) & set(process.inheritable)
+    if refused := [name for name in process.ambient if name not in possible]:
+        # The kernel's rule (capabilities(7)); runc and crun leave them out, too, and some engines send them always.
+        log.debug(f"process.capabilities.ambient: not permitted and inheritable: {', '.join(refused)}")
+        process.ambient = [name for name in process.ambient if name in possible]
     for capability in sorted(unknown):
         log.warn(f"process.capabilities: this kernel does not know {capability}")
 

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 _NOTHING_OPTIONAL: frozenset[str] = frozenset()
 
 
-def create(spec: Spec, ident: str, parsed: Parsed) -> cgroup.Cgroup:
-    """Make the cgroup and set its limits; without a delegated place there is none, if nothing is to be limited.
+def create(spec: Spec, name: str, parsed: Parsed) -> cgroup.Cgroup:
+    """Make the cgroup, called ``name`` unless config.json has a path, and set its limits.
 
-    Raises LimitError with nothing left behind.
+    Without a delegated place there is none, if nothing is to be limited. Raises LimitError with nothing left behind.
     """
     manager = _manager(parsed)
     if manager == "none":
         return _without(spec)
     if manager == "systemd":
-        slice_, prefix, name = _unit(spec.cgroups_path, ident)
-        base, leaf = cgroup.systemd_scope(f"{prefix}-{name}.scope", f"container {ident}", slice_), "container"
+        slice_, unit = _unit(spec.cgroups_path, name)
+        base, leaf = cgroup.systemd_scope(unit, f"container {name}", slice_), "container"
         return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
-    base, leaf = _place(spec, ident)
+    base, leaf = _place(spec, name)
     if not _can_make(base):
         return _without(spec)
     return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
@@ -51,21 +51,22 @@ def _without(spec: Spec) -> cgroup.Cgroup:
     return cgroup.Cgroup("")
 
 
-def _unit(path: str, ident: str) -> tuple[str, str, str]:
-    """``SLICE:PREFIX:NAME`` of --systemd-cgroup."""
+def _unit(path: str, name: str) -> tuple[str, str]:
+    """The slice and the scope of ``SLICE:PREFIX:NAME``."""
     if not path:
-        return "user.slice", "rpod-runtime", ident
+        return "", f"rpod-{name}.scope"
     fields = path.split(":")
     if len(fields) != 3 or not fields[2]:
         raise UsageError(f"config.json: linux.cgroupsPath must be SLICE:PREFIX:NAME for systemd, not {path!r}")
-    return fields[0], fields[1], fields[2]
+    slice_, prefix, own = fields
+    return slice_, f"{prefix}-{own}.scope" if prefix else f"{own}.scope"
 
 
-def _place(spec: Spec, ident: str) -> tuple[str, str]:
+def _place(spec: Spec, name: str) -> tuple[str, str]:
     """The parent directory and the name of the new cgroup."""
     path = os.path.normpath(spec.cgroups_path) if spec.cgroups_path else ""
     if not path:
-        return cgroup.delegated_parent(spec.resources, _NOTHING_OPTIONAL, ""), f"rpod-{ident}"
+        return cgroup.delegated_parent(spec.resources, _NOTHING_OPTIONAL, ""), f"rpod-{name}"
     if ".." in path.split("/"):
         raise UsageError(f"config.json: linux.cgroupsPath {spec.cgroups_path!r} leads out of the hierarchy")
     start = cgroup.MOUNT if path.startswith("/") else cgroup.own_path()

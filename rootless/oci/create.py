@@ -13,7 +13,7 @@ from rootless.kernel import files, syscalls, unix, userns
 from rootless.network.driver import Driver
 from rootless.oci import cgroups, console
 from rootless.oci.bundle import Bundle
-from rootless.oci.store import Container
+from rootless.oci.store import Container, check_id
 from rootless.runtime import birth, cgroup, terminal
 from rootless.runtime.plan import InitPlan, NetworkPlan
 from rootless.storage import drivers
@@ -40,6 +40,7 @@ class Created:
 
 def create(root: str, parsed: Parsed, *, foreground: bool) -> Created:
     """Create the container of ``parsed``; with ``foreground`` this process will stay with it."""
+    check_id(parsed.ident)
     bundle = Bundle.load(parsed.text("bundle", "."))
     _check_terminal(bundle, parsed, foreground)
     container = Container.reserve(root, parsed.ident)
@@ -87,7 +88,7 @@ class _Creation:
         """Make everything; returns when only the program's exec is left."""
         container, state = self.container, self.container.state
         plan = self._plan()
-        made = cgroups.create(self.bundle.spec, container.ident, self.parsed)
+        made = cgroups.create(self.bundle.spec, container.unique_name(), self.parsed)
         self.undo.append(lambda: cgroup.remove(made.path))
         state.cgroup = made.path
         streams = terminal.Streams.terminal() if state.terminal else terminal.Streams.inherited()
@@ -96,13 +97,21 @@ class _Creation:
         self.undo.append(newborn.kill)
         state.pid = self.hooks.state["pid"] = newborn.pid
         if plan.maps is not None:
-            userns.MapWriting(newborn.pid, plan.maps).finish()
+            self._map_ids(newborn, plan.maps)
         newborn.channel.send("mapped")
         newborn.await_ready(lambda message: self._on_message(message, newborn))
         container.save(self.bundle.document)
         self._write_pid_file(newborn.pid)
         newborn.channel.close()
         return Created(container, self.hooks, self.master)
+
+    @staticmethod
+    def _map_ids(newborn: birth.Newborn, maps: userns.IdMap) -> None:
+        try:
+            userns.MapWriting(newborn.pid, maps).finish()
+        except LaunchError:
+            newborn.raise_its_error()
+            raise
 
     def _plan(self) -> InitPlan:
         spec, parsed = self.bundle.spec, self.parsed

@@ -46,7 +46,7 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     plan.cgroup = container.state.cgroup
     plan.limited = bool(plan.cgroup)
     plan.preserve_fds = preserved(parsed, process.env)
-    plan.die_with_caller = False
+    plan.die_with_caller = not parsed.flag("detach")
     streams = terminal.Streams.terminal() if process.terminal else terminal.Streams.inherited()
     joined = join.start_program(plan, streams)
     os.close(pidfd)

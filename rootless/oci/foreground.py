@@ -11,17 +11,16 @@ from rootless.kernel import process, spawn
 _KEPT = frozenset((4, 5, 7, 8, 9, 11, 13, 17, 18, 19, 20, 21, 22, 23, 28, 31))
 
 
-def stay(pid: int, master: int) -> int:
-    """Wait for a child: its signals are passed on, and its terminal is ours meanwhile. The code as a shell says it."""
-    return _pass_signals(pid) if master < 0 else _pass_terminal(pid, master)
-
-
-def _pass_signals(pid: int) -> int:
-    """The program has our own streams: only signals have to reach it."""
+def pass_signals(pid: int) -> None:
+    """From here on the signals of this process go to ``pid``: before it starts, so that none is lost."""
     pidfd = os.pidfd_open(pid)
     for number in set(range(1, 32)) - _KEPT:
         _signal.signal(number, lambda received, _: process.send(pidfd, received))
-    return spawn.wait(pid)
+
+
+def stay(pid: int, master: int) -> int:
+    """Wait for a child; its terminal is ours meanwhile. The code as a shell says it."""
+    return spawn.wait(pid) if master < 0 else _pass_terminal(pid, master)
 
 
 def _pass_terminal(pid: int, master: int) -> int:

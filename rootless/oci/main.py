@@ -81,6 +81,8 @@ def _run(parsed: Parsed) -> int:
     root, detach = _root(parsed), parsed.flag("detach")
     created = create.create(root, parsed, foreground=not detach)
     try:
+        if not detach and created.master < 0:
+            foreground.pass_signals(created.container.state.pid)
         lifecycle.start(created.container)
     except BaseException:
         lifecycle.delete(root, parsed.ident, force=True)
@@ -132,7 +134,11 @@ def _exec(parsed: Parsed) -> int:
     from rootless.oci import execute, foreground
 
     executed = execute.execute(_find(parsed), parsed)
-    return 0 if parsed.flag("detach") else foreground.stay(executed.pid, executed.master)
+    if parsed.flag("detach"):
+        return 0
+    if executed.master < 0:
+        foreground.pass_signals(executed.pid)
+    return foreground.stay(executed.pid, executed.master)
 
 
 def _pause(parsed: Parsed) -> int:

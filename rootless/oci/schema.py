@@ -107,10 +107,9 @@ freebsd | object | -
 # config-linux.md
 linux | object | +
 # config-linux.md, Namespaces
-linux.namespaces | object[] | + | a new or joined mount namespace must be there; an ordinary user needs a user
-  namespace
+linux.namespaces | object[] | + | there must be a mount namespace, and for an ordinary user a user namespace
 linux.namespaces[].type | pid/network/mount/ipc/uts/user/cgroup/time! | +
-linux.namespaces[].path | string | + | absolute; a joined mount namespace is used as it is, without a new root
+linux.namespaces[].path | string | + | absolute; a mount namespace can only be new
 # config-linux.md, User namespace mappings
 linux.uidMappings | object[] | + | container id 0 must be among them
 linux.uidMappings[].containerID | uint | +

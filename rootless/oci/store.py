@@ -119,6 +119,10 @@ class Container:
         """The socket where init waits for start."""
         return f"{self.directory}/gate"
 
+    def unique_name(self) -> str:
+        """A name that no container under another --root has at the same time."""
+        return f"{self.ident}-{os.stat(self.directory).st_ino}"
+
     def lock(self) -> files.Lock:
         """Wait until no other command works on this container."""
         held = files.Lock.acquire(f"{self.directory}/lock")

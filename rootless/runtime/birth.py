@@ -7,6 +7,7 @@ namespaces of others that it joins. It waits for its id maps and tells over a ch
 from __future__ import annotations
 
 import os
+import select
 
 from rootless.errors import LaunchError, os_reason
 from rootless.kernel import syscalls
@@ -39,6 +40,13 @@ class Newborn:
     def __init__(self, pid: int, channel: messages.Channel) -> None:
         self.pid = pid
         self.channel = channel
+
+    def raise_its_error(self) -> None:
+        """Raise what init has said already, if it failed: whoever meets its end otherwise sees only a consequence."""
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        if poll.poll(0):
+            self.channel.receive()
 
     def await_ready(self, on_message: Callable[[messages.Message], None]) -> None:
         """Return when init is set up; whatever else it says goes to ``on_message``. Raises its error."""

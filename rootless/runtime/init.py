@@ -337,7 +337,7 @@ def find_program(name: str, search: str) -> str:
     if denied:
         raise NotExecutableError(f"{name}: permission denied")
     raise ProgramNotFoundError(
-        f"executable file {name!r} not found in $PATH of the container",
+        f"{name}: executable file not found in $PATH of the container",
         "is the command spelled right, and in the image?",
     )
 
