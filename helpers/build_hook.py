@@ -30,7 +30,17 @@ except ImportError:  # started alone, where there is no build backend
 
 HERE = Path(__file__).resolve().parent
 HELPERS = {
-    "rpod-monitor": ("monitor.c", "pump.c", "clients.c", "log.c", "journal.c", "check.c", "event.c", "options.c"),
+    "rpod-monitor": (
+        "monitor.c",
+        "pump.c",
+        "clients.c",
+        "log.c",
+        "journal.c",
+        "check.c",
+        "event.c",
+        "notify.c",
+        "options.c",
+    ),
     "rpod-init": ("init.c", "hello.c"),
 }
 LIBRARY = ("freestanding.c", "freestanding_text.c")

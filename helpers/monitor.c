@@ -22,7 +22,7 @@
 #define ANSWER_MS 1000           /* for `k` */
 #define SLOW_CLIENT_MS 10000     /* a client that takes nothing after the end */
 
-enum { SLOT_SIGNALS, SLOT_MEMORY, SLOT_PUMP, POLLS = SLOT_PUMP + PUMP_POLLS };
+enum { SLOT_SIGNALS, SLOT_MEMORY, SLOT_NOTIFY, SLOT_PUMP, POLLS = SLOT_PUMP + PUMP_POLLS };
 
 struct monitor {
     struct options options;
@@ -162,6 +162,7 @@ static void turn(struct monitor *monitor, int64_t until_ms)
 
     polls[SLOT_SIGNALS] = (struct pollfd){.fd = monitor->signals_fd, .events = POLLIN};
     polls[SLOT_MEMORY] = (struct pollfd){.fd = monitor->memory_fd, .events = POLLPRI};
+    polls[SLOT_NOTIFY] = (struct pollfd){.fd = monitor->options.notify_fd, .events = POLLIN};
     timeout_ms = pump_prepare(&monitor->pump, polls + SLOT_PUMP);
     if (until_ms != NEVER) {
         int64_t rest_ms = until_ms - now_ms();
@@ -174,6 +175,8 @@ static void turn(struct monitor *monitor, int64_t until_ms)
         return;
     if (polls[SLOT_MEMORY].revents != 0)
         memory_read(monitor);
+    if (polls[SLOT_NOTIFY].revents != 0)
+        notify_read(monitor->options.notify_fd, monitor->options.notify_manager);
     pump_dispatch(&monitor->pump, polls + SLOT_PUMP);
     if (polls[SLOT_SIGNALS].revents != 0)
         signals_read(monitor);

@@ -29,7 +29,7 @@ struct options {
     unsigned helper_count;
     int locks[LOCKS_MAX]; /* held as long as the container is running */
     unsigned lock_count;
-    int stdin_fd, stdout_fd, stderr_fd, tty_fd, listen_fd, client_fd;
+    int stdin_fd, stdout_fd, stderr_fd, tty_fd, listen_fd, client_fd, notify_fd;
     bool stdin_once;
     bool keep_lock; /* the cleanup gets the first lock, as descriptor KEPT_LOCK */
     uint64_t wait_ms; /* no container: wait that long, then exec the cleanup */
@@ -41,6 +41,7 @@ struct options {
     const char *exit_file;
     const char *event_log;
     const char *cgroup;
+    const char *notify_manager; /* the service manager's socket */
     uint64_t timeout_s;
     char **cleanup; /* argv of what is exec'ed at the end, NULL = nothing */
     char **check; /* argv of the health check, NULL = none */
@@ -156,6 +157,9 @@ void check_run(struct check *check);
 void check_ended(struct check *check);
 /* The container has ended: no check any more. */
 void check_stop(struct check *check);
+
+/* Takes one message of the program's for the service manager and passes on what it may say. */
+void notify_read(int fd, const char *manager);
 
 /* Everything that moves bytes between the container, the log and the clients. */
 struct pump {

@@ -30,6 +30,8 @@ static const struct option known[] = {
     {"--event-log", KIND_TEXT, offsetof(struct options, event_log)},
     {"--cgroup", KIND_TEXT, offsetof(struct options, cgroup)},
     {"--timeout", KIND_NUMBER, offsetof(struct options, timeout_s)},
+    {"--notify", KIND_FD, offsetof(struct options, notify_fd)},
+    {"--notify-manager", KIND_TEXT, offsetof(struct options, notify_manager)},
     {"--check-ms", KIND_NUMBER, offsetof(struct options, check_ms)},
     {"--lock", KIND_LOCK, 0},
     {"--keep-lock", KIND_FLAG, offsetof(struct options, keep_lock)},
@@ -139,6 +141,8 @@ bool options_read(struct options *options, char **argv)
         .tty_fd = -1,
         .listen_fd = -1,
         .client_fd = -1,
+        .notify_fd = -1,
+        .notify_manager = "",
         .log_max_files = 1,
         .journal_fields = "",
     };

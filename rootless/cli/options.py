@@ -250,6 +250,10 @@ class Keeping:
     restart: Annotated[
         str, option("--restart", metavar="POLICY", text="no, on-failure[:N], always or unless-stopped.")
     ] = "no"
+    sdnotify: Annotated[
+        str,
+        option("--sdnotify", metavar="MODE", text="Who tells systemd READY=1: container, conmon, healthy, ignore."),
+    ] = "container"
     rm: Annotated[bool, option("--rm", text="Remove the container when it has ended.")] = False
     variant: Annotated[str, option("--variant", metavar="VARIANT", text="The processor's variant: v7.")] = ""
 

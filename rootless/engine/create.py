@@ -118,6 +118,8 @@ def _check(options: ContainerOptions) -> None:
         )
     if options.cgroups != "enabled":
         _check_cgroups(options)
+    if options.sdnotify not in ("container", "conmon", "healthy", "ignore"):
+        raise UsageError(f"--sdnotify {options.sdnotify}: unknown mode", "container, conmon, healthy or ignore")
     if options.replace and not options.name:
         raise UsageError("--replace needs --name")
     if options.pid.startswith("ns:") and options.userns == "":
@@ -172,6 +174,7 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
         labels=_labels(options, image),
         annotations=values.pairs(options.annotation, "--annotation"),
         env=options.env,
+        sdnotify=options.sdnotify,
         restart=policy,
         restart_max=maximum,
         stop_signal=values.signal_number(options.stop_signal or image.config.stop_signal or "TERM"),
@@ -191,6 +194,8 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
 
         record.health = health_options.choose(options, image.config.healthcheck)
     ids.decide(options, record, store)
+    if record.sdnotify == "healthy" and not record.health:
+        raise UsageError("--sdnotify healthy needs a health check", "--health-cmd COMMAND")
     _ports(options, record, image)
     record.hostname = _hostname(options, record)
     return record

@@ -46,6 +46,7 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     """What joining the running ``container`` with the program of ``options`` needs. Raises StateError, UsageError."""
     if not options.command:
         raise UsageError("a command is missing", f"rpod exec {container.name} COMMAND")
+    values.check_descriptors(range(3, 3 + options.preserve_fds), "--preserve-fds")
     state = container.state()
     if state.status == "paused":
         raise paused(container)

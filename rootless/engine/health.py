@@ -154,6 +154,10 @@ def _count(container: Container, check: Healthcheck, outcome: Outcome) -> None:
     _log(check, health, outcome)
     _save(container, health)
     events.of_container(container.record, "health_status", HealthStatus=health.status)
+    if health.status == HEALTHY != before and container.record.sdnotify == "healthy":
+        from rootless.engine import service_manager
+
+        service_manager.tell("READY=1")
     if health.status == UNHEALTHY != before:
         _act(container, check.on_failure, state.run)
 

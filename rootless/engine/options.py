@@ -169,6 +169,7 @@ class ContainerOptions(ResourceOptions, RareOptions):
     replace: bool = False
     restart: str = "no"
     rm: bool = False
+    sdnotify: str = "container"
     security_opt: list[str] = []
     shm_size: str = ""
     stop_signal: str = ""

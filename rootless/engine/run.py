@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless.engine import client, create, remove, start, values
 from rootless.errors import UsageError
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 def run(options: RunOptions, announce: Callable[[str], None]) -> int:
     """Run a new container. Returns the program's exit code, or 0 for -d after ``announce(id)``."""
     streams = _attached(options)
-    preserved = _preserved(options.preserve_fd)
+    preserved = _preserved(options)
     new = create.prepare(options)
     container = new.container
 
@@ -57,16 +55,12 @@ def _attached(options: RunOptions) -> frozenset[str]:
     return streams
 
 
-def _preserved(texts: list[str]) -> list[int]:
-    """The descriptors of --preserve-fd, which must be open. Raises UsageError."""
-    found = []
-    for word in (word for text in texts for word in text.split(",")):
-        fd = values.integer(word, "--preserve-fd", low=3, high=1 << 20)
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise UsageError(f"--preserve-fd {fd}: this descriptor is not open") from None
-        found.append(fd)
+def _preserved(options: RunOptions) -> list[int]:
+    """The descriptors of --preserve-fd; they and those of --preserve-fds must be open. Raises UsageError."""
+    values.check_descriptors(range(3, 3 + options.preserve_fds), "--preserve-fds")
+    words = [word for text in options.preserve_fd for word in text.split(",")]
+    found = [values.integer(word, "--preserve-fd", low=3, high=1 << 20) for word in words]
+    values.check_descriptors(found, "--preserve-fd")
     return found
 
 

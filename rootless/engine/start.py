@@ -95,6 +95,10 @@ def launch_container(
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
         plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
+        if service := "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
+            from rootless.engine import service_manager
+
+            service_manager.prepare(container, plan)
 
         def record(run: RunRecord) -> None:
             if restarted:
@@ -104,6 +108,8 @@ def launch_container(
             container.save_run(run)
 
         launched = launch.launch(plan, record)
+        if service:
+            service_manager.announce(container.record.sdnotify, launched, attached=client_fd >= 0)
     except BaseException:
         reconcile.release(container)
         container.put_back(last_run, last_exit)

@@ -8,6 +8,10 @@ import os
 from rootless.errors import UsageError, os_reason
 from rootless.kernel import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _DURATIONS_NS = {
     "ns": 1,
     "us": 10**3,
@@ -17,6 +21,10 @@ _DURATIONS_NS = {
     "h": 3600 * 10**9,
     "d": 86400 * 10**9,
 }
+# What says who and where the caller is, and what systemd gave the caller and nobody else.
+_OWN_VARIABLES = frozenset(
+    "HOME PATH HOSTNAME NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LISTEN_FDS LISTEN_PID LISTEN_FDNAMES".split()
+)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -83,6 +91,17 @@ def duration_ns(text: str, option: str) -> int:
     return int(total)
 
 
+def check_descriptors(numbers: Iterable[int], option: str) -> None:
+    """They must be the caller's and open: what this process opened itself would not survive an exec."""
+    for fd in numbers:
+        try:
+            inherited = os.get_inheritable(fd)
+        except OSError:
+            inherited = False
+        if not inherited:
+            raise UsageError(f"{option}: descriptor {fd} is not open")
+
+
 def pairs(items: list[str], option: str) -> dict[str, str]:
     """``KEY=VALUE`` items -> a dict; a key without ``=`` has the empty value."""
     result = {}
@@ -116,7 +135,7 @@ def environment(image: list[str], env_files: list[str], items: list[str], *, hos
         if name and equals:
             result[name] = value
     if host:
-        result.update({k: v for k, v in os.environ.items() if k not in ("HOME", "PATH", "HOSTNAME")})
+        result.update({k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES})
     typed = [line for path in env_files for line in lines(path, "--env-file")] + items
     for entry in typed:
         name, equals, value = entry.partition("=")

@@ -10,20 +10,27 @@ import os
 
 SEQPACKET = _socket.SOCK_SEQPACKET
 STREAM = _socket.SOCK_STREAM
+DATAGRAM = _socket.SOCK_DGRAM
 
 
 def listen(path: str, backlog: int) -> _socket.socket:
     """A listening SOCK_SEQPACKET socket at ``path``; what was there before is removed. Raises OSError."""
+    listener = bind(path, SEQPACKET)
+    listener.listen(backlog)
+    return listener
+
+
+def bind(path: str, kind: int) -> _socket.socket:
+    """A socket at ``path``; what was there before is removed. Raises OSError."""
     directory, name = _open_parent(path)
     try:
         try:
             os.unlink(name, dir_fd=directory)
         except FileNotFoundError:
             pass
-        listener = _socket.socket(_socket.AF_UNIX, SEQPACKET | _socket.SOCK_CLOEXEC)
-        listener.bind(f"/proc/self/fd/{directory}/{name}")
-        listener.listen(backlog)
-        return listener
+        sock = _socket.socket(_socket.AF_UNIX, kind | _socket.SOCK_CLOEXEC)
+        sock.bind(f"/proc/self/fd/{directory}/{name}")
+        return sock
     finally:
         os.close(directory)
 

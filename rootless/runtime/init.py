@@ -18,7 +18,7 @@ from rootless.storage import drivers, volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
 
     from rootless.runtime.plan import InitPlan
@@ -130,7 +130,14 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
     # The caller's own streams keep their owner.
     owner = -1 if streams.borrowed else spec.process.uid
     terminal.use_streams(streams.inside, owner, terminal=spec.process.terminal)
-    plan.close_descriptors()
+    hand_on([*range(_FIRST_FREE_FD, _FIRST_FREE_FD + plan.preserve_fds), *plan.preserved])
+
+
+def hand_on(descriptors: Iterable[int]) -> None:
+    """Let the program have ``descriptors`` beside the standard three, and no other."""
+    syscalls.close_on_exec_from(_FIRST_FREE_FD)
+    for fd in descriptors:
+        os.set_inheritable(fd, True)
 
 
 def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:

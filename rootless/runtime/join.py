@@ -191,7 +191,7 @@ def _be_program(
             streams.inside = [slave, slave, slave]
         security.apply_rlimits(process.rlimits)
         terminal.use_streams(streams.inside, process.uid, terminal=process.terminal)
-        syscalls.close_on_exec_from(3 + plan.preserve_fds)
+        init.hand_on(range(3, 3 + plan.preserve_fds))
         init.run_program(plan.spec, channel.fileno(), prepared, init=False, die_with_parent=plan.die_with_caller)
     except BaseException as error:
         channel.send_error(error, "the program cannot be started")

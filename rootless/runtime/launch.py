@@ -172,8 +172,8 @@ class _Launcher:
     def _leave_the_caller(self) -> None:
         os.setsid()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        # What the caller leaked must reach neither the program nor its monitor.
-        self.plan.close_descriptors()
+        # What the caller leaked must reach neither the program nor its monitor; init hands on what it shall.
+        syscalls.close_on_exec_from(3)
 
     def _start_network(self) -> Started | None:
         network = self.plan.network
@@ -272,6 +272,9 @@ class _Launcher:
         if plan.client_fd >= 0:
             # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
             argv += ["--stdin-once", "1"]
+        if plan.notify:
+            argv += ["--notify", str(plan.notify[0]), "--notify-manager", plan.notify[1]]
+            kept.append(plan.notify[0])
         commands = ["--", *plan.cleanup_argv]
         if plan.check_argv:
             argv += ["--check-ms", str(_FIRST_CHECK_MS)]

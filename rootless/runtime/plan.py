@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -125,14 +123,6 @@ class InitPlan:
         """The mounts besides the root that fuse-overlayfs serves."""
         return [mount for mount in self.spec.mounts if mount.type == "fuse-overlayfs"]
 
-    def close_descriptors(self) -> None:
-        """Have the next exec close all descriptors but the standard ones and those that the program gets."""
-        from rootless.kernel import syscalls as sc
-
-        sc.close_on_exec_from(3 + self.preserve_fds)
-        for fd in self.preserved:
-            os.set_inheritable(fd, True)
-
     def flags(self) -> int:
         """The CLONE_NEW* flags of the namespaces that are new in this container."""
         from rootless.kernel import syscalls as sc
@@ -165,6 +155,7 @@ class LaunchPlan(InitPlan):
         "ident",
         "keep_lock",
         "log",
+        "notify",
         "open_stdin",
         "optional_limits",
         "run_dir",
@@ -184,6 +175,7 @@ class LaunchPlan(InitPlan):
         self.keep_lock = False  # the cleanup inherits it as descriptor 3: a restart policy goes on with it
         self.client_fd = -1
         self.events: Reporter | None = None  # None: nobody is told
+        self.notify: tuple[int, str] | None = None  # the program's sd_notify socket, and the service manager's
         self.attach_path = ""
         self.exit_path = ""
         self.cgroup_parent = ""

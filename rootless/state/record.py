@@ -95,6 +95,7 @@ class ContainerRecord(Record):
         "log_tag": "",
         "log_labels": [],  # NAME=VALUE fields of the journal's entries
         "health": {},  # state/health.py, {} = no health check
+        "sdnotify": "container",
         "restart": "no",
         "restart_max": 0,
         "stop_signal": 15,
@@ -157,6 +158,7 @@ class ContainerRecord(Record):
         log_tag: str
         log_labels: list[str]
         health: dict[str, object]
+        sdnotify: str
         restart: str
         restart_max: int
         stop_signal: int

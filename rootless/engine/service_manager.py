@@ -1,0 +1,83 @@
+"""What systemd gives a service and is told by it: socket activation and sd_notify(3), for a container.
+
+MAINPID is the monitor, the one process that lives exactly as long as the container. The program's own
+messages go through the monitor (``helpers/notify.c``).
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from rootless import log
+from rootless.errors import LaunchError, UnsupportedError, os_reason
+from rootless.kernel import unix
+from rootless.spec import Mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.runtime.launch import Launched
+    from rootless.runtime.plan import LaunchPlan
+    from rootless.state.container import Container
+
+_INSIDE = "/run/notify/notify.sock"
+
+
+def prepare(container: Container, plan: LaunchPlan) -> None:
+    """Hand on what the environment says that systemd has given. Raises LaunchError, UnsupportedError."""
+    _sockets(plan)
+    manager = os.environ.get("NOTIFY_SOCKET", "")
+    if manager and container.record.sdnotify == "container":
+        path = f"{container.run_directory}/notify"
+        try:
+            sock = unix.bind(path, unix.DATAGRAM)
+            os.chmod(path, 0o666)
+        except OSError as error:
+            raise LaunchError(f"the socket for NOTIFY_SOCKET cannot be made: {os_reason(error)}") from error
+        plan.notify = (sock.detach(), manager)
+        plan.spec.mounts.append(Mount(_INSIDE, "bind", path, ["bind", "rprivate"]))
+        plan.spec.process.env.append(f"NOTIFY_SOCKET={_INSIDE}")
+
+
+def _sockets(plan: LaunchPlan) -> None:
+    """LISTEN_FDS (sd_listen_fds(3)): the sockets that systemd opened become the program's."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or count == "0":
+        return
+    if plan.preserve_fds:
+        log.warn("--preserve-fds is given: the sockets of LISTEN_FDS are not handed on")
+        return
+    if plan.spec.namespaces.get("pid") != "":
+        raise UnsupportedError("socket activation needs a pid namespace of the container's own", "leave --pid out")
+    plan.preserve_fds = int(count)
+    names = os.environ.get("LISTEN_FDNAMES")
+    # The program must find its own pid there: that of the first child where --init is process 1.
+    plan.spec.process.env += [
+        f"LISTEN_FDS={count}",
+        f"LISTEN_PID={2 if plan.init else 1}",
+        *([f"LISTEN_FDNAMES={names}"] if names else []),
+    ]
+
+
+def announce(mode: str, launched: Launched, *, attached: bool) -> None:
+    """Tell systemd of a start: the main process, unless this command stays itself, and that it is ready."""
+    lines = [] if attached or mode == "ignore" else [f"MAINPID={launched.monitor_pid}"]
+    if mode == "conmon":
+        lines.append("READY=1")
+    if lines:
+        tell(*lines)
+
+
+def tell(*lines: str) -> None:
+    """Send lines to the service manager; without one, nothing."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = f"\0{path[1:]}" if path.startswith("@") else path
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        sock.sendto("\n".join(lines).encode(), address)
+    except OSError as error:
+        log.warn(f"NOTIFY_SOCKET {path}: {os_reason(error)}")
+    finally:
+        sock.close()

@@ -1,0 +1,179 @@
+"""rpod as a service of systemd's: READY=1, the main process, and sockets that were opened before."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from support.shell import program, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.shell import Done, Rpod
+
+# The host's Python inside a container of busybox.
+PYTHON = tuple(word for folder in ("/usr", "/lib", "/lib64") for word in ("-v", f"{folder}:{folder}:ro"))
+SAY = """
+import os, socket, sys, time
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.sendto(sys.argv[1].encode(), os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)
+"""
+
+
+class Manager:
+    """The service manager's end of sd_notify."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(20)
+
+    def heard(self) -> list[str]:
+        return self.socket.recv(4096).decode().split("\n")
+
+    def silent(self) -> bool:
+        self.socket.settimeout(0.5)
+        try:
+            return not self.heard()
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(20)
+
+
+@pytest.fixture
+def manager(runtime_base: Path, tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path)
+    yield made
+    made.socket.close()
+
+
+def run(rpod: Rpod, manager: Manager, *words: str) -> Done:
+    done = rpod("run", "-d", "--name", "web", *words, env={"NOTIFY_SOCKET": manager.path})
+    assert done.code == 0, done
+    return done
+
+
+def main_pid(rpod: Rpod) -> str:
+    return "MAINPID=" + rpod.ok("inspect", "--format", "{{.State.ConmonPid}}", "web")
+
+
+def test_conmon_is_ready_when_the_program_runs(rpod: Rpod, image: str, manager: Manager) -> None:
+    run(rpod, manager, "--sdnotify", "conmon", image, "sh", "-c", "test -z $NOTIFY_SOCKET && sleep 1000")
+    assert manager.heard() == [main_pid(rpod), "READY=1"]
+    assert rpod.ok("inspect", "--format", "{{.State.Status}}", "web") == "running", "it has no NOTIFY_SOCKET"
+
+
+def test_in_the_foreground_this_command_stays_the_main_process(rpod: Rpod, image: str, manager: Manager) -> None:
+    env = {"NOTIFY_SOCKET": manager.path}
+    assert rpod("run", "--rm", "--sdnotify", "conmon", image, "true", env=env).code == 0
+    assert manager.heard() == ["READY=1"]
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_a_program_says_itself_that_it_is_ready(rpod: Rpod, image: str, manager: Manager, user: str) -> None:
+    words = "STATUS=half\nMAINPID=1\nREADY=1\nFDSTORE=1"
+    run(rpod, manager, "--user", user, *PYTHON, image, "/usr/bin/python3", "-c", SAY, words)
+    first = manager.heard()
+    assert first == [main_pid(rpod)]
+    assert manager.heard() == ["STATUS=half", "READY=1", ""], "which process and which descriptors is not its business"
+
+
+def test_ready_as_soon_as_it_is_healthy(rpod: Rpod, image: str, manager: Manager) -> None:
+    health = ("--health-cmd", "test -e /well", "--health-interval", "200ms")
+    run(rpod, manager, "--sdnotify", "healthy", *health, image, "sleep", "1000")
+    assert manager.heard() == [main_pid(rpod)]
+    assert manager.silent()
+    rpod.ok("exec", "web", "touch", "/well")
+    assert manager.heard() == ["READY=1"]
+    assert "health" in rpod.fails("create", "--sdnotify", "healthy", image)
+    assert "pray" in rpod.fails("create", "--sdnotify", "pray", image)
+
+
+def test_ignore(rpod: Rpod, image: str, manager: Manager) -> None:
+    run(rpod, manager, "--sdnotify", "ignore", "--env-host", image, "sh", "-c", "test -z $NOTIFY_SOCKET && sleep 1000")
+    assert manager.silent()
+    assert rpod.ok("inspect", "--format", "{{.State.Status}}", "web") == "running"
+
+
+def test_a_restart_by_policy_tells_the_new_main_process(rpod: Rpod, image: str, manager: Manager) -> None:
+    options = ("--sdnotify", "conmon", "--restart", "on-failure:1")
+    run(rpod, manager, *options, image, "sh", "-c", "test -e /again && sleep 1000; touch /again; exit 1")
+    manager.heard()
+    wait_for(lambda: rpod.ok("inspect", "--format", "{{.RestartCount}}", "web") == "1")
+    assert manager.heard() == [main_pid(rpod), "READY=1"]
+
+
+ACCEPT = """
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid()), (os.environ["LISTEN_PID"], os.getpid())
+assert (os.environ["LISTEN_FDS"], os.environ["LISTEN_FDNAMES"]) == ("1", "web")
+assert sorted(map(int, os.listdir("/proc/self/fd")))[:4] == [0, 1, 2, 3]
+client, _ = socket.socket(fileno=3).accept()
+client.sendall(b"hello from fd 3")
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--init",), ("-d",)])
+def test_socket_activation(rpod: Rpod, image: str, options: tuple[str, ...]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        command = [
+            *program(),
+            "run",
+            "--rm",
+            "--name",
+            "web",
+            *options,
+            *PYTHON,
+            image,
+            "/usr/bin/python3",
+            "-c",
+            ACCEPT,
+        ]
+        process = subprocess.Popen(
+            [
+                "sh",
+                "-c",
+                f"LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$ exec {shlex.join(command)} 3<&{listener.fileno()}",
+            ],
+            env=rpod.env,
+            pass_fds=(listener.fileno(),),
+        )
+        with socket.create_connection(listener.getsockname(), timeout=30) as client:
+            assert client.recv(100) == b"hello from fd 3"
+        assert process.wait(20) == 0
+
+
+def test_descriptors_are_handed_on_and_to_nobody_else(rpod: Rpod, image: str) -> None:
+    read_end, write_end = os.pipe()
+    process = rpod.start(
+        *(
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--preserve-fds",
+            "1",
+            image,
+            "sh",
+            "-c",
+            "echo mine >&3; exec 3>&-; sleep 1000",
+        ),
+        preexec_fn=lambda: os.dup2(write_end, 3, inheritable=True),
+        close_fds=False,
+    )
+    assert process.wait(20) == 0
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        assert pipe.read() == b"mine\n", "its end is seen while the container runs: nobody else holds the pipe"
+    assert "descriptor 3" in rpod.fails("run", "--rm", "--preserve-fds", "1", image, "true")
