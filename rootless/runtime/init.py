@@ -130,12 +130,12 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
     # The caller's own streams keep their owner.
     owner = -1 if streams.borrowed else spec.process.uid
     terminal.use_streams(streams.inside, owner, terminal=spec.process.terminal)
-    hand_on([*range(_FIRST_FREE_FD, _FIRST_FREE_FD + plan.preserve_fds), *plan.preserved])
+    hand_on([*range(3, 3 + plan.preserve_fds), *plan.preserved])
 
 
 def hand_on(descriptors: Iterable[int]) -> None:
     """Let the program have ``descriptors`` beside the standard three, and no other."""
-    syscalls.close_on_exec_from(_FIRST_FREE_FD)
+    syscalls.close_on_exec_from(3)
     for fd in descriptors:
         os.set_inheritable(fd, True)
 

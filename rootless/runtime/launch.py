@@ -12,7 +12,7 @@ import os
 from rootless import paths
 from rootless.errors import LaunchError, RpodError
 from rootless.kernel import fastjson, process, syscalls, unix, userns
-from rootless.runtime import birth, cgroup, fuse, init, messages, program
+from rootless.runtime import birth, cgroup, fuse, init, messages, monitor, program
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rootless.runtime.plan import LaunchPlan
 
 _BACKLOG = 16
-_FIRST_CHECK_MS = 1
 
 
 class Launched:
@@ -261,39 +260,19 @@ class _Launcher:
             argv += ["--helper", str(pid)]
         for fd in self.held:
             argv += ["--hold", str(fd)]
-        log = plan.log
-        argv += ["--lock", str(plan.alive_fd), "--exit-file", plan.exit_path, "--log-format", log.format]
-        if log.format == "journald":
-            argv += ["--journal-fields", log.fields]
-        elif log.format != "none":
-            argv += ["--log", log.path, "--log-max-size", str(log.size_max), "--log-max-files", str(log.files_max)]
         if self.cgroup.path:
             argv += ["--cgroup", self.cgroup.path]
-        if plan.client_fd >= 0:
-            # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
-            argv += ["--stdin-once", "1"]
         if plan.notify:
-            argv += ["--notify", str(plan.notify[0]), "--notify-manager", plan.notify[1]]
             kept.append(plan.notify[0])
-        commands = ["--", *plan.cleanup_argv]
-        if plan.check_argv:
-            argv += ["--check-ms", str(_FIRST_CHECK_MS)]
-            commands += ["--", *plan.check_argv]
-        if plan.keep_lock:
-            argv += ["--keep-lock", "1"]
-        if plan.timeout_s:
-            argv += ["--timeout", str(plan.timeout_s)]
-        environment = dict(os.environ)
-        if plan.events is not None:
-            argv += ["--event-log", plan.events.path]
-            environment |= plan.events.environment()
+        argv += ["--lock", str(plan.alive_fd), *monitor.arguments(plan)]
+        environment = dict(os.environ) | (plan.events.environment() if plan.events else {})
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         for fd in kept:
             os.set_inheritable(fd, True)
         os.chdir("/")
-        os.execve(argv[0], [*argv, *commands], environment)
+        os.execve(argv[0], argv, environment)
 
     def _stream_options(self) -> list[tuple[str, int]]:
         options: list[tuple[str, int]] = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,31 +122,24 @@ client.sendall(b"hello from fd 3")
 """
 
 
+# As systemd starts a service: the socket is descriptor 3, LISTEN_PID is the program's own.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 @pytest.mark.parametrize("options", [(), ("--init",), ("-d",)])
 def test_socket_activation(rpod: Rpod, image: str, options: tuple[str, ...]) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        command = [
-            *program(),
-            "run",
-            "--rm",
-            "--name",
-            "web",
-            *options,
-            *PYTHON,
-            image,
-            "/usr/bin/python3",
-            "-c",
-            ACCEPT,
-        ]
+        words = ("run", "--rm", "--name", "web", *options, *PYTHON, image, "/usr/bin/python3", "-c", ACCEPT)
         process = subprocess.Popen(
-            [
-                "sh",
-                "-c",
-                f"LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$ exec {shlex.join(command)} 3<&{listener.fileno()}",
-            ],
-            env=rpod.env,
+            [sys.executable, "-c", ACTIVATE, str(listener.fileno()), *program(), *words],
+            env={**rpod.env, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
             pass_fds=(listener.fileno(),),
         )
         with socket.create_connection(listener.getsockname(), timeout=30) as client:
