@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -19,6 +19,9 @@ _rpod_spec() {
             ;;
         'image')
             verbs='copy cp diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
+            ;;
+        'manifest')
+            verbs='add annotate create exists inspect push remove rm'
             ;;
         'quadlet')
             verbs='install list ls print remove rm sync verify'
@@ -193,6 +196,46 @@ _rpod_spec() {
             options='--color -f --follow -l --latest -n --names --since --tail -t --timestamps --until'
             valued='--since --tail --until'
             kind='containers'
+            ;;
+        'manifest add')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --annotation --arch --features --os --os-features --os-version --variant --all'
+            valued='--retry --retry-delay --authfile --cert-dir --creds --annotation --arch --features --os --os-features --os-version --variant'
+            kind='images'
+            ;;
+        'manifest annotate')
+            options='--annotation --arch --features --os --os-features --os-version --variant'
+            valued='--annotation --arch --features --os --os-features --os-version --variant'
+            kind='images'
+            ;;
+        'manifest create')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --all -a --amend'
+            valued='--retry --retry-delay --authfile --cert-dir --creds'
+            kind='images'
+            ;;
+        'manifest exists')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'manifest inspect')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify'
+            valued='--retry --retry-delay --authfile --cert-dir --creds'
+            kind='images'
+            ;;
+        'manifest push')
+            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --all --digestfile -f --format -q --quiet --rm'
+            valued='--retry --retry-delay --authfile --cert-dir --creds --digestfile -f --format'
+            kind=''
+            ;;
+        'manifest remove')
+            options=''
+            valued=''
+            kind='images'
+            ;;
+        'manifest rm')
+            options=''
+            valued=''
+            kind=''
             ;;
         'pause' | 'container pause')
             options='-a --all --cidfile -f --filter -l --latest'
@@ -405,7 +448,7 @@ _rpod() {
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | generate | healthcheck | image | quadlet | system | volume) ;; *) break ;; esac
+        case $path in container | generate | healthcheck | image | manifest | quadlet | system | volume) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

@@ -110,6 +110,7 @@ NOUNS = {
     "": APP,
     "container": _group("Manage containers."),
     "image": _group("Manage images."),
+    "manifest": _group("Manage lists of images for several platforms."),
     "generate": _group("Describe containers for other programs."),
     "healthcheck": _group("Check the health of containers."),
     "quadlet": _group("Run containers as systemd user services."),

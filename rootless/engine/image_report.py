@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from rootless import log
 from rootless.errors import StorageError, UnsupportedError, UsageError
 from rootless.kernel import fastjson
+from rootless.storage.image_record import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +15,6 @@ if TYPE_CHECKING:
 
     from rootless.engine.transports.model import SourceImage
     from rootless.storage.image_config import History, ImageConfig
-    from rootless.storage.image_record import Image
     from rootless.storage.images import ImageStore
 
 NONE = "<none>"
@@ -29,6 +31,7 @@ class ImageRow:
         "Digest",
         "History",
         "Id",
+        "IsManifestList",
         "Labels",
         "Names",
         "ReadOnly",
@@ -58,6 +61,7 @@ class ImageRow:
         self.Containers = containers
         self.Dangling = not names
         self.ReadOnly = False
+        self.IsManifestList = False
 
 
 def split_name(name: str) -> tuple[str, str, str]:
@@ -95,6 +99,26 @@ def rows(store: ImageStore, filters: list[str]) -> list[ImageRow]:
         if not candidate.names and tests.name_passes(""):
             shown = [""]
         found += [ImageRow(image, name, candidate.names, candidate.containers, labels) for name in shown]
+    found += _list_rows(store, tests)
+    return found
+
+
+def _list_rows(store: ImageStore, tests: _Filters) -> list[ImageRow]:
+    """The lists of images (``manifest create``), where no filter asks for what only images have."""
+    if not tests.by_name_only or not os.path.exists(f"{store.data_dir}/lists"):
+        return []
+    from rootless.storage.lists import ListStore
+
+    lists = ListStore(store.data_dir)
+    found = []
+    for name in lists.names():
+        listed = lists.find(name)
+        if listed is not None and tests.name_passes(name):
+            size = len(fastjson.dumps(listed.to_json()))
+            image = Image("", id=f"sha256:{listed.id}", created_ns=listed.created_ns, size_bytes=size)
+            row = ImageRow(image, name, [name], 0, {})
+            row.IsManifestList = True
+            found.append(row)
     return found
 
 
@@ -123,6 +147,11 @@ class _Filters:
                 self._patterns.append(value)
             else:
                 self._tests.setdefault(key, []).append(self._test(key, value))
+
+    @property
+    def by_name_only(self) -> bool:
+        """Whether only names decide."""
+        return not self._tests
 
     def image_passes(self, candidate: _Candidate) -> bool:
         """Whether all filters but ``reference`` let the image through."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rootless import config, log, paths
 from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
 from rootless.image import reference
@@ -188,7 +190,7 @@ def remove_images(
 def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too: bool) -> list[str]:
     image = find(name)
     if image is None:
-        raise NotFoundError(f"{name}: no such image", "rpod images", code=1)
+        return _remove_list(name)
     names = store.names(image)
     if image.found_as in names and len(names) > 1:
         store.untag(image, image.found_as)
@@ -206,6 +208,18 @@ def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too
     store.remove(image)
     events.of_image("remove", image.id, names[0] if names else image.id)
     return [*(f"Untagged: {item}" for item in names), f"Deleted: {image.hex}"]
+
+
+def _remove_list(name: str) -> list[str]:
+    """A name that is not an image's may be one of a list of images (``manifest create``)."""
+    if not os.path.exists(f"{paths.data()}/lists"):
+        raise NotFoundError(f"{name}: no such image", "rpod images", code=1)
+    from rootless.engine import manifest_list
+
+    if manifest_list.find(name) is None:
+        raise NotFoundError(f"{name}: no such image", "rpod images", code=1)
+    found = manifest_list.remove(name)
+    return [f"Untagged: {found.name}", f"Deleted: {found.id}"]
 
 
 def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> None:

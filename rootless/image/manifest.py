@@ -156,9 +156,10 @@ class Manifest:
 class Index:
     """A list of manifests, one for a platform. Entries that are no images (attestations) are left out."""
 
-    __slots__ = ("digest", "entries")
+    __slots__ = ("digest", "entries", "raw")
 
-    def __init__(self, digest: str, entries: list[tuple[Platform, Descriptor]]) -> None:
+    def __init__(self, raw: bytes, digest: str, entries: list[tuple[Platform, Descriptor]]) -> None:
+        self.raw = raw
         self.digest = digest
         self.entries = entries
 
@@ -196,7 +197,7 @@ def parse(raw: bytes, content_type: str, digest: str) -> Manifest | Index:
         raise ImageError("the manifest is damaged: it must be an object")
     media_type = _media_type(document, content_type)
     if media_type in _INDEXES:
-        return Index(digest, _index_entries(document))
+        return Index(raw, digest, _index_entries(document))
     return _image_manifest(document, raw, digest, media_type)
 
 

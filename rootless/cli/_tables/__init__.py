@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'generate', 'healthcheck', 'image', 'quadlet', 'system', 'volume'])
+NOUNS = frozenset(['container', 'generate', 'healthcheck', 'image', 'manifest', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__check': '__check',
  '__names': '__names',
@@ -82,6 +82,14 @@ MODULES: dict[str, str] = {'__check': '__check',
  'logout': 'logout',
  'logs': 'logs',
  'ls': 'ps',
+ 'manifest add': 'manifest_add',
+ 'manifest annotate': 'manifest_annotate',
+ 'manifest create': 'manifest_create',
+ 'manifest exists': 'manifest_exists',
+ 'manifest inspect': 'manifest_inspect',
+ 'manifest push': 'manifest_push',
+ 'manifest remove': 'manifest_remove',
+ 'manifest rm': 'manifest_rm',
  'pause': 'pause',
  'port': 'port',
  'ps': 'ps',

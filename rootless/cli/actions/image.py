@@ -23,6 +23,7 @@ _TITLES = {
     "Digest": "DIGEST",
     "History": "HISTORY",
     "ID": "IMAGE ID",
+    "IsManifestList": "IS MANIFEST LIST",
     "Labels": "LABELS",
     "Names": "NAMES",
     "ReadOnly": "READ ONLY",

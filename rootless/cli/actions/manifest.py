@@ -1,0 +1,83 @@
+"""``manifest …``."""
+
+from __future__ import annotations
+
+from rootless.cli import output
+from rootless.cli.actions.names import Each
+from rootless.cli.actions.transfer import registry_access
+from rootless.engine import manifest_list as engine
+from rootless.errors import RpodError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PLATFORM = ("annotation", "arch", "features", "os", "os_features", "os_version", "variant")
+
+
+def _changes(values: dict[str, Any]) -> engine.Changes:
+    """Take the options about an entry out of ``values``."""
+    changes = engine.Changes()
+    for name in _PLATFORM:
+        setattr(changes, name, values.pop(name))
+    return changes
+
+
+def create(*, name: str, images: list[str], all: bool, amend: bool, **access: Any) -> int:
+    """Make a list."""
+    output.emit(engine.create(name, images, registry_access(**access), all=all, amend=amend).id)
+    return 0
+
+
+def add(*, name: str, images: list[str], all: bool, **values: Any) -> int:
+    """Add images to a list."""
+    changes = _changes(values)
+    output.emit(engine.add(name, images, changes, registry_access(**values), all=all).id)
+    return 0
+
+
+def annotate(*, name: str, image: str, **values: Any) -> int:
+    """Change an entry."""
+    output.emit(engine.annotate(name, image, _changes(values)).id)
+    return 0
+
+
+def inspect(*, name: str, **access: Any) -> int:
+    """Print a list or a manifest."""
+    for line in engine.inspect(name, registry_access(**access)).splitlines():
+        output.emit(line)
+    return 0
+
+
+def push(*, name: str, target: str, **values: Any) -> int:
+    """Send a list."""
+    options = engine.PushOptions()
+    for key in ("all", "digestfile", "format", "quiet", "rm"):
+        setattr(options, key, values.pop(key))
+    output.emit(engine.push(name, target, registry_access(**values), options))
+    return 0
+
+
+def remove(*, name: str, image: str) -> int:
+    """Take an image from a list."""
+    output.emit(engine.remove_member(name, image).id)
+    return 0
+
+
+def rm(*, names: list[str]) -> int:
+    """Remove lists; every name is tried."""
+    each = Each()
+    for name in names:
+        try:
+            found = engine.remove(name)
+        except RpodError as error:
+            each.fail(error, error.code)
+        else:
+            output.emit(f"Untagged: {found.name}")
+            output.emit(f"Deleted: {found.id}")
+    return each.code
+
+
+def exists(*, name: str) -> int:
+    """Whether there is such a list."""
+    return 0 if engine.find(name) is not None else 1

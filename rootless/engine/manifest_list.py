@@ -1,0 +1,293 @@
+"""``manifest``: lists of images for several platforms, made here and pushed as an index."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rootless import config, paths
+from rootless.engine import hosts, images
+from rootless.engine.transports.places import Place, Source
+from rootless.engine.transports.remote import RemoteTarget
+from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, os_reason
+from rootless.image import manifest, progress, reference
+from rootless.image.manifest import Index
+from rootless.image.registry import AbsentError, Registry
+from rootless.image.transport import Transport
+from rootless.kernel import files
+from rootless.storage.images import ImageStore
+from rootless.storage.lists import ImageList, ListStore
+
+if TYPE_CHECKING:
+    from rootless.image.access import Access
+    from rootless.image.reference import Reference
+
+Entry = dict[str, Any]
+FORMATS = ("oci", "v2s2")
+
+
+class Changes:
+    """What ``add`` and ``annotate`` say about an entry; "" and [] say nothing."""
+
+    def __init__(self) -> None:
+        self.annotation: list[str] = []
+        self.arch = ""
+        self.features: list[str] = []
+        self.os = ""
+        self.os_features: list[str] = []
+        self.os_version = ""
+        self.variant = ""
+
+    def apply(self, entry: Entry) -> None:
+        """Change ``entry``. Raises UsageError."""
+        platform = entry.setdefault("platform", {})
+        for key, value in (
+            ("os", self.os),
+            ("architecture", self.arch),
+            ("variant", self.variant),
+            ("os.version", self.os_version),
+            ("os.features", self.os_features),
+            ("features", self.features),
+        ):
+            if value:
+                platform[key] = value
+        for text in self.annotation:
+            key, equals, value = text.partition("=")
+            if not key or not equals:
+                raise UsageError(f"--annotation {text}: it is KEY=VALUE")
+            entry.setdefault("annotations", {})[key] = value
+
+
+def resolve(name: str) -> ImageList:
+    """The list that ``name`` means. Raises NotFoundError."""
+    found = find(name)
+    if found is None:
+        raise NotFoundError(f"{name}: no such list", f"rpod manifest create {name}")
+    return found
+
+
+def find(name: str) -> ImageList | None:
+    """The list that ``name`` (or the beginning of an id) means, or None."""
+    store = ListStore(paths.data())
+    for candidate in reference.candidates(reference.parse(name), config.load().registries.search):
+        if found := store.find(candidate.stored):
+            return found
+    if len(name) >= 3 and not name.strip("0123456789abcdef"):
+        return next((item for item in map(store.find, store.names()) if item and item.id.startswith(name)), None)
+    return None
+
+
+def create(name: str, sources: list[str], access: Access, *, all: bool, amend: bool) -> ImageList:
+    """Make a list (with ``amend`` go on with one that is there) and add ``sources`` to it."""
+    full = reference.parse_target(name).tagged
+    if ImageStore(paths.data()).find(full) is not None:
+        raise ConflictError(f"{full} is the name of an image", f"rpod untag {full} {full}")
+    entries = [entry for source in sources for entry in _entries(source, Changes(), access, all=all)]
+    store = ListStore(paths.data())
+    made = (store.find(full) if amend else None) or store.create(full)
+    _merge(made, entries)
+    store.save(made)
+    return made
+
+
+def add(name: str, sources: list[str], changes: Changes, access: Access, *, all: bool) -> ImageList:
+    """Add images to a list; one for the same platform takes the place of the old one."""
+    found = resolve(name)
+    entries = [entry for source in sources for entry in _entries(source, changes, access, all=all)]
+    for entry in entries:
+        changes.apply(entry)
+    _merge(found, entries)
+    ListStore(paths.data()).save(found)
+    return found
+
+
+def _merge(target: ImageList, entries: list[Entry]) -> None:
+    digests = {entry["digest"] for entry in entries}
+    target.entries = [entry for entry in target.entries if entry["digest"] not in digests] + entries
+
+
+def annotate(name: str, member: str, changes: Changes) -> ImageList:
+    """Change what the list says about the image with the digest, or from the place, ``member``."""
+    found = resolve(name)
+    changes.apply(_member(found, member))
+    ListStore(paths.data()).save(found)
+    return found
+
+
+def remove_member(name: str, member: str) -> ImageList:
+    """Take an image from a list."""
+    found = resolve(name)
+    found.entries.remove(_member(found, member))
+    ListStore(paths.data()).save(found)
+    return found
+
+
+def _member(found: ImageList, member: str) -> Entry:
+    digests = {member}
+    if not member.startswith("sha256:") and (image := images.find(member)) is not None:
+        digests |= {image.digest}
+    for entry in found.entries:
+        if entry["digest"] in digests or entry["source"].removeprefix("docker://") == member:
+            return entry
+    listed = ", ".join(entry["digest"] for entry in found.entries) or "nothing"
+    raise NotFoundError(f"{found.name} does not list {member}; it lists: {listed[:400]}")
+
+
+def remove(name: str) -> ImageList:
+    """Remove a list; the images stay."""
+    found = resolve(name)
+    ListStore(paths.data()).remove(found.name)
+    return found
+
+
+def inspect(name: str, access: Access) -> str:
+    """The JSON of a list that is made here, else the manifest of an image or a list in a registry."""
+    if not name.startswith("docker://"):
+        if (found := find(name)) is not None:
+            return json.dumps(_document(found, manifest.OCI_INDEX), indent=4)
+        if (image := images.find(name)) is not None:
+            return image.manifest().decode()
+    parsed = reference.parse(name.removeprefix("docker://"))
+    _, found_there, transport = _ask(parsed, access)
+    transport.close()
+    return found_there.raw.decode()
+
+
+def _document(found: ImageList, media_type: str) -> dict[str, Any]:
+    """The index (image-spec image-index.md)."""
+    entries = [{key: value for key, value in entry.items() if key != "source" and value} for entry in found.entries]
+    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+    if found.annotations and media_type == manifest.OCI_INDEX:
+        document["annotations"] = found.annotations
+    return document
+
+
+def _entries(source: str, changes: Changes, access: Access, *, all: bool) -> list[Entry]:
+    """The entries for what ``source`` names: a stored image, a place, or else an image of a registry."""
+    place = Place(source)
+    if place.kind == "containers-storage":
+        image = images.find(place.path)
+        if image is not None:
+            platform = manifest.Platform(image.os, image.architecture, image.variant)
+            raw = image.manifest()
+            return [_entry(image.media_type, image.digest, len(raw), platform, f"containers-storage:{image.id}")]
+        place = Place(f"docker://{source}")
+    if place.kind == "docker":
+        return _remote_entries(place, changes, access, all=all)
+    opened = Source(place, access, _platform_of(changes))
+    try:
+        found = opened.image.manifest
+        kind = f"{place.kind}:{_absolute(place.path)}" + (f":{place.name}" if place.name else "")
+        return [_entry(found.media_type, found.digest, len(found.raw), opened.image.platform, kind)]
+    finally:
+        opened.close()
+
+
+def _absolute(path: str) -> str:
+    import os
+
+    return os.path.abspath(path)
+
+
+def _platform_of(changes: Changes) -> str:
+    if not changes.arch:
+        return ""
+    words = [changes.os or "linux", changes.arch, changes.variant]
+    return "/".join(word for word in words if word)
+
+
+def _entry(media_type: str, digest: str, size: int, platform: manifest.Platform, source: str) -> Entry:
+    named = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    return {
+        "mediaType": media_type,
+        "digest": digest,
+        "size": size,
+        "platform": {key: value for key, value in named.items() if value},
+        "source": source,
+    }
+
+
+def _ask(parsed: Reference, access: Access) -> tuple[Reference, manifest.Manifest | Index, Transport]:
+    """The first registry's answer, and the open connection to it."""
+    candidates = hosts.remote_candidates(parsed)
+    transport = Transport(hosts.insecure(candidates, access.tls_verify), cert_dir=access.cert_dir)
+    absent: AbsentError | None = None
+    try:
+        for candidate in candidates:
+            try:
+                return candidate, Registry(candidate.domain, transport, access=access).manifest(candidate), transport
+            except AbsentError as error:
+                absent = error
+    except BaseException:
+        transport.close()
+        raise
+    transport.close()
+    raise absent or NotFoundError(f"{parsed}: no such image", "type the full name with its registry")
+
+
+def _remote_entries(place: Place, changes: Changes, access: Access, *, all: bool) -> list[Entry]:
+    candidate, found, transport = _ask(reference.parse(place.path), access)
+    transport.close()
+    if isinstance(found, Index):
+        wanted = found.entries
+        if not all:
+            chosen = found.choose(manifest.parse_platform(_platform_of(changes)), place.text)
+            wanted = [item for item in found.entries if item[1] is chosen]
+        return [
+            _entry(d.media_type, d.digest, d.size, platform, f"docker://{candidate.name}@{d.digest}")
+            for platform, d in wanted
+        ]
+    source = f"docker://{candidate.name}@{found.digest}"
+    opened = Source(Place(source), access)
+    try:
+        return [_entry(found.media_type, found.digest, len(found.raw), opened.image.platform, source)]
+    finally:
+        opened.close()
+
+
+class PushOptions:
+    """What ``manifest push`` says."""
+
+    def __init__(self) -> None:
+        self.all = True
+        self.digestfile = ""
+        self.format = "oci"
+        self.quiet = False
+        self.rm = False
+
+
+def push(name: str, target: str, access: Access, options: PushOptions) -> str:
+    """Push a list to ``target`` ("": its own name), with the images that it names; returns the index's digest."""
+    found = resolve(name)
+    if options.format not in FORMATS:
+        raise UsageError(f"--format {options.format}: there is no such format", ", ".join(FORMATS))
+    if not found.entries:
+        raise UsageError(f"{found.name} lists no image", f"rpod manifest add {found.name} IMAGE")
+    place = Place(target or f"docker://{found.name}")
+    if place.kind not in ("docker", "containers-storage"):
+        raise UnsupportedError(f"a list goes to registries only, not to {place.kind}:", "docker://REGISTRY/NAME:TAG")
+    shown = progress.choose(quiet=options.quiet)
+    remote = RemoteTarget(place.path, access)
+    try:
+        for entry in found.entries if options.all else ():
+            shown.message(f"Copying {entry['source']}")
+            opened = Source(Place(entry["source"]), access)
+            try:
+                sent = remote.put(opened.image, tag=False)
+            finally:
+                opened.close()
+            entry.update(mediaType=sent.media_type, digest=sent.digest, size=sent.size)
+        media_type = manifest.OCI_INDEX if options.format == "oci" else manifest.DOCKER_INDEX
+        shown.message("Writing manifest list to image destination")
+        digest = remote.put_manifest(json.dumps(_document(found, media_type)).encode(), media_type).digest
+    finally:
+        remote.close()
+        shown.close()
+    if options.digestfile:
+        try:
+            files.write_atomic(options.digestfile, digest.encode(), mode=0o644, sync=False)
+        except OSError as error:
+            raise UsageError(f"--digestfile: {os_reason(error)}") from error
+    if options.rm:
+        ListStore(paths.data()).remove(found.name)
+    return digest
