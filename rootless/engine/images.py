@@ -91,6 +91,10 @@ def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
         raise NotFoundError(f"{name}: no such image; only by its name can one be pulled", "rpod images --digests")
     from rootless.engine.pull import pull
 
+    if "NOTIFY_SOCKET" in os.environ:
+        from rootless.engine import service_manager
+
+        return service_manager.with_patience(lambda: pull(name, wanted))
     return pull(name, wanted)
 
 

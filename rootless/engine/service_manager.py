@@ -16,10 +16,16 @@ from rootless.spec import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from rootless.runtime.launch import Launched
     from rootless.runtime.plan import LaunchPlan
     from rootless.state.container import Container
 
+    _T = TypeVar("_T")
+
+_ASK_EVERY_S = 20
 _INSIDE = "/run/notify/notify.sock"
 
 
@@ -81,3 +87,23 @@ def tell(*lines: str) -> None:
         log.warn(f"NOTIFY_SOCKET {path}: {os_reason(error)}")
     finally:
         sock.close()
+
+
+def with_patience(work: Callable[[], _T]) -> _T:
+    """Do ``work`` (a pull), and as long as it takes let systemd not give up on the start: its patience is 90 s."""
+    import threading
+
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            tell(f"EXTEND_TIMEOUT_USEC={2 * _ASK_EVERY_S * 1_000_000}")
+            done.wait(_ASK_EVERY_S)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        return work()
+    finally:
+        done.set()
+        asking.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.registry import PlainRegistry
     from support.shell import Rpod
 
 IMAGE = "[Container]\nImage=hello\n"
-JOB = f"{IMAGE}LogDriver=k8s-file\n[Service]\nType=oneshot\n"
 INSTALL = "[Install]\nWantedBy=default.target\n"
 
 
@@ -89,7 +90,7 @@ def test_a_mistake_is_not_installed(fresh_rpod: Rpod, folder: Path) -> None:
 
 def test_verify_says_why_a_service_would_not_start(fresh_rpod: Rpod, folder: Path) -> None:
     rpod = fresh_rpod
-    rpod.ok("quadlet", "install", put(folder, "good.container", f"{JOB}{INSTALL}"))
+    rpod.ok("quadlet", "install", put(folder, "good.container", f"{IMAGE}{INSTALL}"))
     bad = f"{IMAGE}Pull=never\nVolume={folder}/gone:/x\nPodmanArgs=--memory-swappiness 5\n".replace("hello", "a.b/gone")
     rpod.ok("quadlet", "install", put(folder, "bad.container", bad))
     done = rpod("quadlet", "verify")
@@ -150,3 +151,15 @@ def test_a_service_is_remembered_and_its_end_is_the_programs(fresh_rpod: Rpod) -
     record.write_text(record.read_text().replace('"code":0', '"code":7'))
     assert rpod("cleanup", ident).code == 7
     assert rpod("cleanup", "0" * 64).code == 0
+
+
+def test_a_pull_asks_systemd_for_patience(fresh_rpod: Rpod, plain_registry: PlainRegistry, runtime_base: Path) -> None:
+    path = runtime_base / "systemd"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        image = f"{plain_registry.address}/busybox"
+        fresh_rpod.configure(f'[registries]\ninsecure = ["{plain_registry.address}"]\n')
+        done = fresh_rpod("run", "--rm", "--sdnotify=conmon", image, "true", env={"NOTIFY_SOCKET": str(path)})
+        assert done.code == 0, done
+        assert manager.recv(1000).startswith(b"EXTEND_TIMEOUT_USEC=")
+        assert b"READY=1" in manager.recv(1000)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rootless.cli import fast, later
 from rootless.errors import ConflictError
 from rootless.units import generate, keys, search, sync, words
 from rootless.units.convert import NETWORK_UNIT, program
@@ -320,6 +321,35 @@ def test_images(home: Path) -> None:
     ]
     assert argv(converted(home, "[Container]\nImage=a.image\n"))[-1] == "b"
     assert "lacks Image=" in refused(home, "[Image]\nArch=x\n", "a.image")
+
+
+COMMANDS = {"container": ["run"], "volume": ["volume", "create"], "image": ["image", "pull"]}
+
+
+@pytest.mark.parametrize("kind", keys.KINDS)
+def test_every_key_stands_for_an_option_that_rpod_has_or_refuses_by_name(kind: str) -> None:
+    command = COMMANDS[kind]
+    for key in keys.KINDS[kind].keys:
+        if key.option:
+            words_ = [key.option] if key.kind == keys.FLAG else [key.option, f"{key.prefix}1"]
+            known = fast.understands([*command, *words_, "name"])
+            refused = key.option.removeprefix("--") in later.OPTIONS.get(" ".join(command), "").split()
+            assert known != refused, key.name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run --name x --replace --rm --cgroups=split --log-driver journald --sdnotify=conmon -d image",
+        "run --network none --user 1 --device /x --volume /x --mount x --env-file x image",
+        "volume create --ignore --opt x name",
+        "stop --ignore name",
+        "rm -v -f -i name",
+        "kill --signal HUP name",
+    ],
+)
+def test_rpod_has_the_other_options_of_services(line: str) -> None:
+    assert fast.understands(line.split())
 
 
 # --- where files are looked for
