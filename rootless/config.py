@@ -232,6 +232,11 @@ class ContainersSection(Section):
     stop_timeout: int = field(10, "Seconds between the stop signal and SIGKILL.", check=at_least(0))
     umask: str = field("0022", "The file mode mask of the program.", check=_umask)
     userns: str = field("host", "What --userns is when it is not given.", check=_userns)
+    map_user: bool = field(
+        True,
+        "With files of your own mounted and a program that is not root inside, that user is you, as with --userns "
+        "keep-id: your files stay yours.",
+    )
     init: bool = field(False, "Run every program under a small init that reaps and forwards signals.")
     http_proxy: bool = field(True, "Hand the proxy variables of the caller on to the program.")
     detach_keys: str = field(

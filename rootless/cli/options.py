@@ -123,6 +123,10 @@ class Isolation:
     gidmap: Annotated[list[str], option("--gidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the gid map.")] = []
     ipc: Annotated[str, option("--ipc", metavar="MODE", text="IPC namespace: private, host, container:NAME …")] = ""
     pid: Annotated[str, option("--pid", metavar="MODE", text="PID namespace: private, host, container:NAME …")] = ""
+    map_user: Annotated[
+        bool | None,
+        option("--map-user", text="With files of yours mounted, a program that is not root is you (true)."),
+    ] = None
     privileged: Annotated[bool, option("--privileged", text="All that the user may do, nothing hidden.")] = False
     security_opt: Annotated[
         list[str], option("--security-opt", metavar="OPTION", text="seccomp=FILE, no-new-privileges, mask=PATH …")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from rootless import paths
+from rootless.engine import image_accounts
 from rootless.kernel import files, userns
 from rootless.kernel.userns import Extent, IdMap
 from rootless.runtime import autoids, idmaps, users
-from rootless.runtime.mounts import Root
-from rootless.storage import merged
-from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.runtime.mounts import Root
     from rootless.state.containers import Containers
     from rootless.state.record import ContainerRecord
 
@@ -42,18 +40,10 @@ def _taken(store: Containers) -> list[IdMap]:
 
 def _needed(record: ContainerRecord) -> int:
     """One more than the highest id of the image's passwd and group, and of the container's user."""
-    roots = [LayerStore(paths.data()).path(chain_id) for chain_id in reversed(record.layers)]
 
-    def look() -> object:
-        with merged.Tree(roots) as tree:
-            etc = tree.list(roots, b"").get(b"etc")
-            names = tree.list(etc.parts, b"etc") if etc is not None and etc.is_directory else {}
-        return [
-            users.highest_id(Root.at(node.root), f"/etc/{name}", record.user, record.groups)
-            for name, node in ((name, names.get(name.encode())) for name in ("passwd", "group"))
-            if node is not None
-        ]
+    def look(root: Root) -> object:
+        return [users.highest_id(root, path, record.user, record.groups) for path in ("/etc/passwd", "/etc/group")]
 
-    found = userns.call_inside(look)
+    found = image_accounts.ask(record.layers, look)
     assert isinstance(found, list)
     return 1 + max([*map(int, found), users.highest_number(record.user, record.groups)])

@@ -60,6 +60,8 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
     if rare is not None:
         rare.note(options, record, store)
     wanted = _mounts(options, image, store)
+    if record.user and any(mount.kind == "bind" for mount in wanted):
+        ids.keep_own_files(options, record, wanted)
     record.entrypoint, command = _command(options, image)
     record.command = argv = [*record.entrypoint, *command]
     _free_name(store, options)

@@ -13,6 +13,7 @@ from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rootless.engine.mounts import Wanted
     from rootless.engine.options import ContainerOptions
     from rootless.state.containers import Containers
     from rootless.state.record import ContainerRecord
@@ -55,8 +56,7 @@ def decide(options: ContainerOptions, record: ContainerRecord, store: Containers
     else:
         maps = _map(mode, arguments, options, record, store)
         if maps is not None:
-            record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
-            record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
+            _keep(record, maps)
         if mode == "keep-id" and not options.user:
             record.user = f"{arguments.get('uid', os.geteuid())}:{arguments.get('gid', os.getegid())}"
     _joins(options, record, store)
@@ -87,6 +87,21 @@ def _map(
 
         return autoids.choose(record, store, ranges)
     return maps
+
+
+def keep_own_files(options: ContainerOptions, record: ContainerRecord, mounts: list[Wanted]) -> None:
+    """Where the user's own files are mounted for a program that is not root: that program is the user."""
+    from rootless.engine import own_files
+
+    maps = own_files.map_user(record) if own_files.wanted(options, record, mounts) else None
+    if maps is not None:
+        _keep(record, maps)
+        record.driver = drivers.FUSE
+
+
+def _keep(record: ContainerRecord, maps: userns.IdMap) -> None:
+    record.uid_map = [[e.inside, e.outside, e.size] for e in maps.uids]
+    record.gid_map = [[e.inside, e.outside, e.size] for e in maps.gids]
 
 
 def map_of(path: str) -> userns.IdMap:

@@ -142,6 +142,7 @@ class ContainerOptions(ResourceOptions, RareOptions):
     label_file: list[str] = []
     log_driver: str = ""
     log_opt: list[str] = []
+    map_user: bool | None = None  # None: as containers.toml says
     mount: list[str] = []
     name: str = ""
     network: list[str] = []

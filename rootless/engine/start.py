@@ -267,14 +267,9 @@ def id_map(record: ContainerRecord, ranges: userns.Ranges) -> IdMap:
 
 
 def _say_single_id() -> None:
-    """Without subordinate ids everything is one id: said once, not at every start."""
-    from rootless import log
+    from rootless.engine import once
 
-    path = f"{paths.cache()}/{_SINGLE_ID_SAID}"
-    if not os.path.exists(path):
-        log.warn(f"no subordinate ids: containers see only your own id ({userns.HINT_RANGES})")
-        files.make_private(paths.cache())
-        files.write_atomic(path, b"", sync=False)
+    once.warn(_SINGLE_ID_SAID, f"no subordinate ids: containers see only your own id ({userns.HINT_RANGES})")
 
 
 def _join_pids(record: ContainerRecord) -> dict[str, int]:

@@ -7,7 +7,6 @@ alone where they are missing. What is there already by name or id stays as it is
 from __future__ import annotations
 
 import os
-import stat
 
 from rootless.errors import LaunchError, os_reason
 from rootless.runtime import users
@@ -72,17 +71,15 @@ def _filled(template: str, values: dict[str, str]) -> str:
 
 
 def _append(root: Root, path: str, line: str) -> None:
+    if not users.is_sane(root, path):
+        return  # an image without accounts needs none, and a trap is left alone
     try:
         fd = root.open(path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
-        return  # an image without accounts needs none
     except OSError as error:
         raise LaunchError(f"{path} of the container: {os_reason(error)}", "--passwd=false leaves it alone") from error
     try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            return
-        ended = info.st_size == 0 or os.pread(fd, 1, info.st_size - 1) == b"\n"
+        size = os.fstat(fd).st_size
+        ended = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
         os.write(fd, f"{'' if ended else chr(10)}{line}\n".encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)

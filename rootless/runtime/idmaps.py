@@ -45,6 +45,11 @@ def parse_mode(text: str) -> tuple[str, dict[str, str]]:
     return mode, options
 
 
+def is_default(text: str) -> bool:
+    """Whether ``--userns`` ``text`` says nothing but the default map."""
+    return text in ("", "private", "host")
+
+
 def parse_id(text: str, what: str) -> int:
     """A user or group id: 0 to 4294967294, decimal."""
     if not text.isascii() or not text.isdecimal() or int(text) > MAX_ID:

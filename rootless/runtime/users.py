@@ -33,6 +33,19 @@ class User:
         self.name = name
 
 
+def is_sane(root: Root, path: str) -> bool:
+    """Whether ``path`` is a regular file of a size that one may read; nothing else is opened for longer than that."""
+    try:
+        fd = root.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        info = os.fstat(fd)
+        return stat.S_ISREG(info.st_mode) and info.st_size <= _LIMIT_BYTES
+    finally:
+        os.close(fd)
+
+
 def read_lines(root: Root, path: str) -> list[list[str]]:
     """The lines of /etc/passwd or /etc/group, split into fields; none of a file that is missing or no such file."""
     try:

@@ -130,6 +130,51 @@ def test_the_callers_groups_are_kept(rpod: Rpod, image: str, tmp_path: Path) -> 
     rpod.ok("rm", "-f", "-t", "0", "kept")
 
 
+def test_my_files_stay_mine(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    """A program that is not root, in a directory of the user's own: no option is needed, and one line says so, once."""
+    (tmp_path / "mine").write_text("text")
+    (tmp_path / "mine").chmod(0o600)
+    words = ["--rm", "--network", "none", "-v", f"{tmp_path}:/data"]
+    script = "id -u; id -g; cat /data/mine; echo; touch /data/made; stat -c %u:%g /data/made /home/user /bin/busybox"
+    first = rpod("run", *words, "-u", "user", image, "sh", "-c", script)
+    assert first.out.split() == ["1000", "1000", "text", "1000:1000", "1000:1000", "0:0"], first
+    assert "--userns keep-id:uid=1000,gid=1000" in first.err
+    assert "--map-user=false" in first.err
+    again = rpod("run", *words, "-u", "1234:5", image, "sh", "-c", "touch /data/again; id -u; id -g")
+    assert (again.out.split(), again.err) == (["1234", "5"], "")
+    for name in ("made", "again"):
+        info = (tmp_path / name).stat()
+        assert (info.st_uid, info.st_gid) == (UID, GID)
+    assert "denied" in rpod.fails("run", *words, "--map-user=false", "-u", "user", image, "cat", "/data/mine", code=1)
+    rpod.ok("create", "--name", "seen", *words[1:], "-u", "user", image)
+    assert rpod.ok("inspect", "seen", "--format", "{{.HostConfig.UsernsMode}}") == "keep-id:uid=1000,gid=1000"
+
+
+def test_ids_are_shifted_only_for_files_of_the_users_own(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    show = ("sh", "-c", "head -n 1 /proc/self/uid_map")
+    default = ["0", str(UID), "1"]
+    mount = ("-v", f"{tmp_path}:/data")
+    for words in (
+        ("-u", "user"),
+        ("-u", "user", "-v", "/usr/share:/data"),
+        ("-u", "user", "-v", "named:/data"),
+        ("-u", "user", "--userns", "host", *mount),
+        ("-u", "0:5", *mount),
+        mount,
+    ):
+        assert rpod.ok("run", "--rm", "--network", "none", *words, image, *show).split() == default, words
+    assert "--map-user" in rpod.fails(
+        "run", "--rm", "--map-user", "--userns", "nomap", "-u", "5", *mount, image, "true"
+    )
+    before = rpod.home / "config" / "rpod" / "containers.toml"
+    text = before.read_text() if before.exists() else ""
+    rpod.configure(f"{text}\n[containers]\nmap_user = false\n")
+    try:
+        assert rpod.ok("run", "--rm", "--network", "none", "-u", "user", *mount, image, *show).split() == default
+    finally:
+        rpod.configure(text)
+
+
 LOOK = "stat -c %u:%g /bin/busybox /home/user /etc/hosts; echo seen >/dev/stderr; tail -n 1 /proc/self/uid_map"
 
 

@@ -1,0 +1,18 @@
+"""Words that a user needs once, not at every command."""
+
+from __future__ import annotations
+
+import os
+
+from rootless import log, paths
+from rootless.kernel import files
+
+
+def warn(name: str, text: str) -> None:
+    """Say ``text``, unless it was said before under ``name``."""
+    path = f"{paths.cache()}/{name}"
+    if os.path.exists(path):
+        return
+    log.warn(text)
+    files.make_private(paths.cache())
+    files.write_atomic(path, b"", sync=False)
