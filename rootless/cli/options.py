@@ -105,6 +105,9 @@ class Process:
     stop_timeout: Annotated[
         int | None, option("--stop-timeout", metavar="SECONDS", text="How long stop waits before SIGKILL.")
     ] = None
+    systemd: Annotated[
+        str, option("--systemd", metavar="MODE", text="The program is systemd: true (found out), always or false.")
+    ] = "true"
     timeout: Annotated[int, option("--timeout", metavar="SECONDS", text="Stop after that long; 0 is never.")] = 0
     tty: Annotated[bool, option("--tty", "-t", text="Give it a terminal.")] = False
     tz: Annotated[str, option("--tz", metavar="ZONE", text="Time zone: Area/City, or local.")] = ""
@@ -344,6 +347,9 @@ class Rare:
         list[str], option("--requires", metavar="CONTAINER", text="A container that is started before this one.")
     ] = []
     rmi: Annotated[bool, option("--rmi", text="Remove the container when it has ended, and its image.")] = False
+    rootfs: Annotated[
+        bool, option("--rootfs", text="IMAGE is a directory of the host: DIR, or DIR:O to leave it as it is.")
+    ] = False
     timens: Annotated[
         str,
         option("--timens", metavar="MODE", text="Clocks: private, container:NAME, offset:boottime=S,monotonic=S."),

@@ -50,6 +50,10 @@ def commit(container: Container, name: str, options: CommitOptions) -> Image:
 
     Nothing is left of a commit that fails. Raises UsageError, UnsupportedError, StorageError.
     """
+    if container.record.rare:
+        from rootless.engine import rare
+
+        rare.refuse_directory(container.record, "commit")
     target = [reference.parse_target(name).tagged] if name else []
     _check_iidfile(options.iidfile)
     draft = _draft(container, options)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOG_FILES = ("k8s-file", "json-file", "none")
 
+_INITS = ("systemd", "/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init")
 # The systemd unit that runs the container, in its environment and in the label by which auto-update finds it.
 _UNIT_VARIABLE = "PODMAN_SYSTEMD_UNIT"
 
@@ -49,7 +50,10 @@ def prepare(options: ContainerOptions) -> NewContainer:
     """
     _check(options)
     rare = _rare(options)
-    image = images.ensure_image(options.image, _pull_options(options))
+    if rare is not None and options.rootfs:
+        image = rare.directory_as_image(options)
+    else:
+        image = images.ensure_image(options.image, _pull_options(options))
     store = Containers()
     with ids.lock(options, store):
         return _make(options, image, store, rare)
@@ -64,6 +68,9 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
         ids.keep_own_files(options, record, wanted)
     record.entrypoint, command = _command(options, image)
     record.command = argv = [*record.entrypoint, *command]
+    system = _system(options, argv)
+    if system is not None:
+        system.note(options, record, options.stop_signal or image.config.stop_signal)
     _free_name(store, options)
     new = store.reserve(record)
     made: list[str] = []
@@ -73,12 +80,14 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
         spec = specs.build(options, record, image.config, mounts.to_spec(wanted, record), argv)
         if rare is not None:
             rare.amend(options, record, spec)
+        if system is not None:
+            system.amend(record, spec)
         if record.join or record.requires:
             from rootless.state import dependents
 
             dependents.note(map(store.by_id, {*record.join.values(), *record.requires}), record.id)
         _save(new.container, record, spec)
-        if not ImageStore(store.data_dir).exists(image.id):
+        if image.id and not ImageStore(store.data_dir).exists(image.id):
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
         _write_cidfile(options.cidfile, record.id)
         events.of_container(record, "create")
@@ -136,6 +145,19 @@ def _rare(options: ContainerOptions) -> ModuleType | None:
 
     rare.check(options)
     return rare
+
+
+def _system(options: ContainerOptions, argv: list[str]) -> ModuleType | None:
+    """What makes a container for systemd of this one, if it is to be one: by Podman's rules."""
+    if options.systemd == "false" or (
+        options.systemd == "true" and not argv[0].endswith("/systemd") and argv[0] not in _INITS
+    ):
+        return None
+    if options.systemd not in ("true", "always"):
+        raise UsageError(f"--systemd {options.systemd}: unknown mode", "true, false or always")
+    from rootless.engine import systemd_mode
+
+    return systemd_mode
 
 
 def _check_cgroups(options: ContainerOptions) -> None:

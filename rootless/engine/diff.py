@@ -80,6 +80,10 @@ def _of_image(image: Image) -> _Side:
 
 
 def _of_container(container: Container) -> _Side:
+    if container.record.rare:
+        from rootless.engine import rare
+
+        rare.refuse_directory(container.record, "diff")
     store = LayerStore(paths.data())
     below = [store.path(chain_id) for chain_id in reversed(container.record.layers)]
     return _Side([f"{container.directory}/diff", *below], mount_points(container))

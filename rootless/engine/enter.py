@@ -96,7 +96,9 @@ def _as_its_root(work: Callable[[], object], plan: drivers.RootPlan) -> object:
 
 
 def _mount(plan: drivers.RootPlan) -> list[int]:
-    """Mount ``plan``; the pid of fuse-overlayfs, none for the kernel's overlay."""
+    """Mount ``plan``; the pid of fuse-overlayfs, none for the kernel's overlay or a directory."""
+    if plan.driver == drivers.DIRECTORY:
+        return []
     if plan.driver == drivers.OVERLAY:
         drivers.mount_overlay(plan)
         return []

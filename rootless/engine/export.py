@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def export(container: Container, path: str) -> None:
     """Write the archive to ``path``, "" for standard output. What is mounted in the container is not in it."""
+    if container.record.rare:
+        from rootless.engine import rare
+
+        rare.refuse_directory(container.record, "export")
     layers = LayerStore(paths.data())
     below = [layers.path(chain_id) for chain_id in reversed(container.record.layers)]
     roots = [f"{container.directory}/diff", *below]

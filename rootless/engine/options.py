@@ -83,6 +83,7 @@ class RareOptions(Options):
     read_only_tmpfs: bool = True
     requires: list[str] = []
     rmi: bool = False
+    rootfs: bool = False
     timens: str = ""
     unsetenv: list[str] = []
     unsetenv_all: bool = False
@@ -176,6 +177,7 @@ class ContainerOptions(ResourceOptions, RareOptions):
     stop_signal: str = ""
     stop_timeout: int | None = None  # seconds
     sysctl: list[str] = []
+    systemd: str = "true"
     timeout: int = 0  # seconds, 0 = none
     tmpfs: list[str] = []
     tty: bool = False

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import string
 
-from rootless import log
+from rootless import config, log
 from rootless.engine import values
 from rootless.errors import ConflictError, LimitError, RpodError, StateError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import files
 from rootless.spec import OCI_VERSION, Mount
 from rootless.state.containers import Containers
+from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rootless.spec import Spec
     from rootless.state.container import Container
     from rootless.state.record import ContainerRecord
+    from rootless.storage.image_record import Image
 
 _INIT_PLACE = "/run/.rpod-init"
 _CLOCKS = ("monotonic", "boottime")
@@ -66,6 +68,8 @@ def check(options: ContainerOptions) -> None:
     if options.rmi and values.restart_policy(options.restart)[0] != "no":
         raise UsageError("--rmi and --restart exclude each other")
     _time_offsets(options.timens)
+    if options.rootfs:
+        _rootfs(options.image)
 
 
 def _check_oom_score(score: int) -> None:
@@ -106,6 +110,38 @@ def _time_offsets(text: str) -> dict[str, list[int]] | None:
     return offsets
 
 
+def _rootfs(text: str) -> tuple[str, bool]:
+    """``DIR[:O]`` of --rootfs -> (path, whether an overlay keeps it as it is). Raises UsageError."""
+    path, colon, flag = text.rpartition(":")
+    if not colon or flag not in ("O", "idmap"):
+        path, flag = text, ""
+    if flag == "idmap":
+        raise UnsupportedError(
+            "--rootfs :idmap: the kernel lets only the owner of a file system shift its ids",
+            "rpod unshare shows which ids the files have; :O leaves the directory as it is",
+        )
+    full = os.path.realpath(os.path.expanduser(path))
+    if not os.path.isdir(full):
+        raise UsageError(f"--rootfs {text}: {full} is not a directory", "the first argument is the root directory")
+    return full, flag == "O"
+
+
+def directory_as_image(options: ContainerOptions) -> Image:
+    """--rootfs: the directory that stands in the place of the image, which says nothing about its containers."""
+    from rootless.storage.image_record import Image
+
+    return Image.unstored(_rootfs(options.image)[0])
+
+
+def refuse_directory(record: ContainerRecord, verb: str) -> None:
+    """UnsupportedError for a verb about layers, and a container that has none."""
+    if "rootfs" in record.rare:
+        raise UnsupportedError(
+            f"{verb} needs an image, and {record.name} runs on the directory {record.rare['rootfs']}",
+            f"tar -C {record.rare['rootfs']} -c .",
+        )
+
+
 def note(options: ContainerOptions, record: ContainerRecord, store: Containers) -> None:
     """Write down in the record what a start has to know. Raises NotFoundError, UsageError."""
     rare: dict[str, object] = {}
@@ -129,6 +165,13 @@ def note(options: ContainerOptions, record: ContainerRecord, store: Containers) 
         record.uid_map, record.gid_map = other.record.uid_map, other.record.gid_map
     if options.init_path:
         record.init = False
+    if options.rootfs:
+        rare["rootfs"], overlay = _rootfs(options.image)
+        record.image = str(rare["rootfs"])
+        if not overlay:
+            record.driver = drivers.DIRECTORY
+        elif record.driver == drivers.FUSE:
+            record.driver = drivers.choose(config.load().storage.driver, store.data_dir)
     record.requires = [store.resolve(name).id for text in options.requires for name in text.split(",")]
     record.rare = rare
 

@@ -241,6 +241,8 @@ def default_limits(spec: Spec) -> frozenset[str]:
 def root_plan(record: ContainerRecord, directory: str) -> drivers.RootPlan:
     """How the container's root is put together."""
     store = LayerStore(paths.data())
+    if rootfs := record.rare.get("rootfs"):
+        return drivers.RootPlan(record.driver, [str(rootfs)], directory)
     layers = [store.path(chain_id) for chain_id in record.layers]
     uids, gids = shifts(record) if record.uid_map else ("", "")
     return drivers.RootPlan(record.driver, layers, directory, uids, gids)

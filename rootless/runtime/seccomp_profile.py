@@ -4,7 +4,8 @@ The facts are those of Docker's default profile (github.com/moby/profiles, secco
 as of 2025), in rpod's own form, with three differences:
 
 * what is not allowed answers ENOSYS (38) instead of EPERM, so that programs fall back to an
-  older call instead of failing (glibc's clone3, faccessat2);
+  older call instead of failing (glibc's clone3, faccessat2); old calls that only lack a capability
+  answer EPERM (1) as the kernel itself would: systemd takes that for "in a container", and goes on;
 * arguments of 32 bits are compared under a 32-bit mask, as the kernel reads them: what a
   program leaves in the upper half of a register neither opens nor closes a door;
 * rules for architectures that rpod does not run on are left out. A name that an architecture
@@ -80,6 +81,13 @@ _BY_CAPABILITY = (  # allowed with the capability; one name may stand under seve
     ("CAP_SYSLOG", "syslog"),
 )
 
+# What has always failed with EPERM, and has no older call to fall back to.
+_NOT_PERMITTED = """
+acct bpf chroot clock_settime clock_settime64 delete_module fanotify_init finit_module init_module ioperm iopl kcmp
+lookup_dcookie mount open_by_handle_at perf_event_open process_madvise quotactl reboot setdomainname sethostname
+setns settimeofday stime syslog umount umount2 unshare vhangup
+"""
+
 # Left out: DECnet 12, Econet 19, ATM SVC 20, IrDA 23, WANPIPE 25, ISDN 34, CAIF 37, the kernel's crypto 38
 # (ALG) and VSOCK 40, which reaches the hypervisor past every network namespace.
 _SOCKET_FAMILIES = (*range(12), *range(13, 19), 21, 22, 24, *range(26, 34), 35, 36, 39, *range(41, 46))
@@ -88,6 +96,7 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _LOW_32_BITS = 0xFFFFFFFF
 # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}: all must be clear.
 _NAMESPACE_FLAGS = 0x7E020000
+_EPERM = 1
 _ENOSYS = 38
 
 ARCHITECTURES = {  # machine of uname(2): its own architecture and those whose programs it also runs
@@ -119,6 +128,8 @@ def default(capabilities: frozenset[str], machine: str = "") -> dict[str, object
         if capability in capabilities:
             names += more.split()
     rules: list[dict[str, object]] = [{"names": sorted(set(names)), "action": "SCMP_ACT_ALLOW"}]
+    denied = sorted(set(_NOT_PERMITTED.split()) - set(names))
+    rules.append({"names": denied, "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
     rules += [_rule("socket", _LOW_32_BITS, family) for family in _SOCKET_FAMILIES]
     rules += [_rule("personality", _LOW_32_BITS, value) for value in _PERSONALITIES]
     if "CAP_SYS_ADMIN" not in capabilities:

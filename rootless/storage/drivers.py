@@ -42,7 +42,7 @@ class RootPlan:
         self.driver = driver
         self.layers = layers
         self.directory = directory
-        self.merged = layers[0] if driver == DIRECTORY else f"{directory}/merged"  # the mount point
+        self.merged = layers[0] if driver == DIRECTORY and layers else f"{directory}/merged"  # the mount point
         self.upper = f"{directory}/diff"
         self.work = f"{directory}/work"
         self.uids = uids

@@ -108,6 +108,13 @@ class Image:
             raise StorageError(f"{path}: a wrong id", _REPAIR)
         return image
 
+    @classmethod
+    def unstored(cls, name: str) -> Image:
+        """What stands for the image where a container has none: no layers, and nothing said about containers."""
+        image = cls("")
+        image.found_as, image._config = name, ImageConfig({})
+        return image
+
     @property
     def hex(self) -> str:
         """The id's 64 digits."""

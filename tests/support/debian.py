@@ -13,16 +13,17 @@ from pathlib import Path
 from support import layout
 
 RECIPE = ("--mode=unshare", "--variant=important", "--include=less", "bookworm")
+SYSTEM = ("--mode=unshare", "--variant=minbase", "--include=systemd-sysv,dbus", "bookworm")
 
 
-def _tarball() -> Path:
+def tarball(recipe: tuple[str, ...] = RECIPE) -> Path:
     """The root file system as a tar, from the cache where it was made before."""
     cache = Path(os.environ.get("RPOD_TEST_CACHE") or Path.home() / ".cache" / "rpod-tests")
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"debian-{hashlib.sha256(repr(RECIPE).encode()).hexdigest()[:12]}.tar"
+    path = cache / f"debian-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}.tar"
     if not path.exists():
         fresh = path.with_suffix(".new.tar")
-        argv = ["mmdebstrap", *RECIPE, str(fresh)]
+        argv = ["mmdebstrap", *recipe, str(fresh)]
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
         fresh.rename(path)
     return path
@@ -50,4 +51,4 @@ def _split(source: Path) -> list[bytes]:
 def write_layout(directory: Path) -> str:
     """Write the image and return its name for skopeo."""
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return layout.write(directory, _split(_tarball()), {"Env": [path], "Cmd": ["bash"]})
+    return layout.write(directory, _split(tarball()), {"Env": [path], "Cmd": ["bash"]})
