@@ -9,7 +9,7 @@ import time
 
 import rootless
 from rootless import log, paths
-from rootless.errors import RpodError, os_reason
+from rootless.errors import RpodError, UnsupportedError, UsageError, os_reason
 from rootless.kernel.codecache import CodeCache
 from rootless.oci import options
 from rootless.oci.options import Parsed
@@ -25,8 +25,7 @@ def run(argv: list[str]) -> int:
     parsed = Parsed()
     try:
         parsed = options.parse(argv)
-        if parsed.flag("debug"):
-            log.set_level("debug")
+        _take_global(parsed)
         return _command(parsed)
     except RpodError as error:
         _report(parsed, error)
@@ -39,6 +38,17 @@ def run(argv: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the caller gets a line
         _report(parsed, RpodError(f"this is a bug in rpod: {type(error).__name__}: {error}", _trace()))
     return _ERROR
+
+
+def _take_global(parsed: Parsed) -> None:
+    level = "debug" if parsed.flag("debug") else parsed.text("log-level", "warn").replace("warning", "warn")
+    if level not in log.LEVELS:
+        raise UsageError(f"--log-level {level}: unknown", ", ".join(log.LEVELS))
+    log.set_level(level)
+    if parsed.text("log-format", "text") not in ("text", "json"):
+        raise UsageError(f"--log-format {parsed.text('log-format')}: unknown", "text or json")
+    if parsed.text("rootless", "auto") not in ("auto", "true"):
+        raise UnsupportedError("--rootless false: rpod-runtime knows only how an ordinary user does it", "use runc")
 
 
 def _trace() -> str:
@@ -185,8 +195,6 @@ def _events(parsed: Parsed) -> int:
 
 
 def _seconds(text: str) -> float:
-    from rootless.errors import UsageError
-
     number = text.removesuffix("s")
     if not number.isdecimal() or not int(number):
         raise UsageError(f"--interval {text}: it is a number of seconds such as 5s")

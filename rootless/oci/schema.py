@@ -8,6 +8,7 @@ is generated from it. A property that is not here is unknown, and the specificat
 from __future__ import annotations
 
 from rootless.errors import UnsupportedError
+from rootless.runtime.hooks import KINDS
 from rootless.spec import SpecError
 
 WORKS, REFUSED, ACCEPTED = "+", "-", "~"
@@ -229,7 +230,6 @@ linux.personality | object | +
 linux.personality.domain | LINUX/LINUX32! | +
 linux.personality.flags | string[] | - | the specification has none
 """
-_HOOKS = "prestart createRuntime createContainer startContainer poststart poststop".split()
 _WORDS: dict[str, tuple[type, str]] = {
     "string": (str, "a string"),
     "bool": (bool, "true or false"),
@@ -296,9 +296,11 @@ def properties() -> dict[str, Property]:
             section = line[2:]
             continue
         property_ = Property(line, section)
-        names = _HOOKS if ".*" in property_.path else [""]
-        for name in names:
-            found[property_.path.replace("*", name)] = property_
+        if ".*" in property_.path:
+            for kind in KINDS:
+                found[property_.path.replace("*", kind)] = property_
+        else:
+            found[property_.path] = property_
     return found
 
 
@@ -307,35 +309,38 @@ def check(document: object, prefix: str = "") -> None:
 
     SpecError for a wrong type or value, UnsupportedError for a property that is known and does not work here.
     """
-    known = properties()
     if not isinstance(document, dict):
         raise SpecError(f"{prefix or 'config.json'} must be an object", "runtime-spec, config.md")
-    _walk(document, prefix, prefix, known)
+    _Walk().check(document, prefix, prefix)
 
 
-def _walk(value: dict[str, object], shape: str, path: str, known: dict[str, Property]) -> None:
-    """``shape`` is the path as the table has it, ``path`` the one with indices."""
-    start = f"{shape}." if shape else ""
-    for wanted, property_ in known.items():
-        rest = wanted.removeprefix(start)
-        ours = property_.required and wanted.startswith(start) and not any(c in rest for c in ".[")
-        if ours and value.get(rest) is None:
-            raise property_.wrong(f"{path}.{rest}" if path else rest, "is missing")
-    for key, item in value.items():
-        property_found = known.get(f"{start}{key}")
-        if property_found is None or item is None:
-            continue
-        _take(property_found, item, f"{start}{key}", f"{path}.{key}" if path else key, known)
+class _Walk:
+    """One pass over a document. A *shape* is the path as the table has it, a *path* the one with indices."""
 
+    def __init__(self) -> None:
+        self._members: dict[str, dict[str, Property]] = {}  # shape of an object -> its properties by name
+        for path, property_ in properties().items():
+            shape, _, name = path.rpartition(".")
+            self._members.setdefault(shape, {})[name] = property_
 
-def _take(property_: Property, item: object, shape: str, path: str, known: dict[str, Property]) -> None:
-    property_.verify(item, path)
-    if property_.status == REFUSED:
-        if item:
-            raise UnsupportedError(f"config.json: {path} does not work here", property_.note or property_.section)
-        return
-    if isinstance(item, dict) and property_.kind == "object":
-        _walk(item, shape, path, known)
-    elif isinstance(item, list) and property_.kind == "object[]":
-        for index, element in enumerate(item):
-            _walk(element, f"{shape}[]", f"{path}[{index}]", known)
+    def check(self, value: dict[str, object], shape: str, path: str) -> None:
+        """Check the members of an object, and that none is missing."""
+        start = f"{path}." if path else ""
+        members = self._members.get(shape, {})
+        for name, property_ in members.items():
+            item = value.get(name)
+            if item is not None:
+                self._member(property_, item, start + name)
+            elif property_.required:
+                raise property_.wrong(start + name, "is missing")
+
+    def _member(self, property_: Property, item: object, path: str) -> None:
+        property_.verify(item, path)
+        if property_.status == REFUSED:
+            if item:
+                raise UnsupportedError(f"config.json: {path} does not work here", property_.note or property_.section)
+        elif isinstance(item, dict) and property_.kind == "object":
+            self.check(item, property_.path, path)
+        elif isinstance(item, list) and property_.kind == "object[]":
+            for index, element in enumerate(item):
+                self.check(element, f"{property_.path}[]", f"{path}[{index}]")

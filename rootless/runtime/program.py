@@ -44,10 +44,10 @@ class Program:
 
 def prepare(spec: Spec) -> Program:
     """What the exec of ``spec``'s program needs; to be had before the root changes."""
-    from rootless.runtime import seccomp
-
     if not spec.seccomp:
         return Program(_seal_init(), b"")
+    from rootless.runtime import seccomp
+
     filter_ = seccomp.program_for(spec.seccomp)
     if spec.seccomp.get("flags") or spec.seccomp.get("listenerPath"):
         from rootless.runtime import notify

@@ -593,6 +593,8 @@ def test_a_bundle_that_is_none(runtime: Runtime, tmp_path: Path) -> None:
     assert "duplicate key" in runtime("create", "--bundle", str(tmp_path), "c").err
     assert "invalid container id" in runtime("create", "--bundle", str(tmp_path), "../c").err
     assert "unknown option --nope" in runtime("create", "--nope", "c").err
+    assert "--rootless false" in runtime("--rootless", "false", "list").err
+    assert "--log-format xml: unknown" in runtime("--log-format", "xml", "list").err
     assert "checkpoint is not there" in runtime("checkpoint", "c").err
 
 
