@@ -50,12 +50,12 @@ void stdin_write(struct pump *pump)
         stdin_close(pump);
 }
 
-/* A client closed its input: with --stdin-once that ends the container's. */
+/* Ends the container's input behind what is still to be written. */
 static void stdin_end(struct pump *pump)
 {
     struct termios terminal;
 
-    if (!pump->stdin_once || pump->stdin_ending || pump->stdin_fd < 0)
+    if (pump->stdin_ending || pump->stdin_fd < 0)
         return;
     pump->stdin_ending = true;
     /* A terminal has no end of file but the character that says so, as sshd sends it. */
@@ -93,8 +93,8 @@ static void client_forget(struct pump *pump, struct client *client)
 
     fd_close(&client->fd);
     *client = (struct client){.fd = -1};
-    /* Who leaves a terminal has detached; who leaves a pipe has closed its end. */
-    if (ends_input && pump->tty_fd < 0)
+    /* Who leaves a terminal has detached; who leaves a pipe has closed its end, unless it is kept for others. */
+    if (ends_input && pump->stdin_once && pump->tty_fd < 0)
         stdin_end(pump);
 }
 
@@ -177,7 +177,8 @@ static void client_message(struct pump *pump, struct client *client, char type, 
         }
         break;
     case 'c':
-        stdin_end(pump);
+        if (pump->stdin_once || pump->tty_fd < 0)
+            stdin_end(pump);
         break;
     case 'w':
         data[count] = '\0';

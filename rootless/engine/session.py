@@ -16,7 +16,7 @@ from rootless.runtime.terminal import RawMode, window_size
 
 CHUNK_BYTES = 32768
 DETACHED = -1
-_SIGWINCH = 28
+_SIGWINCH, _SIGCONT = 28, 18
 _ENDING_SIGNALS = frozenset((1, 2, 3, 15))  # HUP INT QUIT TERM: in raw mode they come from outside
 # Not passed on: what cannot be caught, what concerns only this process, and its own faults.
 _KEPT_SIGNALS = frozenset((4, 5, 7, 8, 9, 11, 13, 17, 18, 19, 21, 22, 23, _SIGWINCH, 31))
@@ -67,7 +67,7 @@ class Session:
 
     def run(self) -> int:
         """Pump until the program has ended; its exit code, or DETACHED."""
-        with RawMode(0 if self._tty and self._stdin == 0 else -1, output=self._peer.plain_output):
+        with RawMode(0 if self._tty and self._stdin == 0 else -1, output=self._peer.plain_output) as self._raw:
             wakeup = self._catch_signals()
             try:
                 if self._tty:
@@ -82,7 +82,7 @@ class Session:
         read_end, self._wakeup_out = os.pipe()
         os.set_blocking(self._wakeup_out, False)
         _signal.set_wakeup_fd(self._wakeup_out, warn_on_full_buffer=False)
-        wanted = {_SIGWINCH, *_ENDING_SIGNALS} if self._tty else set()
+        wanted = {_SIGWINCH, _SIGCONT, *_ENDING_SIGNALS} if self._tty else set()
         if self._sig_proxy:
             wanted |= set(range(1, 32)) - _KEPT_SIGNALS
         for number in wanted:
@@ -122,7 +122,9 @@ class Session:
     def _on_signals(self, numbers: bytes) -> int:
         """Act on signals; the exit code if one ends this client, which leaves by the way that restores the terminal."""
         for number in numbers:
-            if number == _SIGWINCH:
+            if number in (_SIGWINCH, _SIGCONT):
+                if number == _SIGCONT:
+                    self._raw.again()
                 self._send_size()
             elif self._sig_proxy:
                 self._peer.signal(number)

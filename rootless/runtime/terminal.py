@@ -130,6 +130,12 @@ class RawMode:
     def __enter__(self) -> RawMode:
         if os.isatty(self._fd):
             self._saved = termios.tcgetattr(self._fd)
+            self.again()
+        return self
+
+    def again(self) -> None:
+        """Make it raw once more: a shell that stopped this process has set it to its own liking."""
+        if self._saved is not None:
             raw = termios.tcgetattr(self._fd)
             raw[0] &= ~(
                 termios.IGNBRK
@@ -148,7 +154,6 @@ class RawMode:
             raw[6][termios.VMIN] = 1
             raw[6][termios.VTIME] = 0
             termios.tcsetattr(self._fd, termios.TCSADRAIN, raw)
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._saved is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +151,64 @@ def test_the_terminal_is_restored_when_the_container_is_killed(rpod: Rpod, image
 
 def test_a_terminal_without_a_users_terminal(rpod: Rpod, image: str) -> None:
     assert rpod("run", "--rm", "-t", image, "sh", "-c", "tty; echo err >&2").out == "/dev/pts/0\r\nerr\r\n"
+
+
+def test_the_terminal_is_restored_when_the_monitor_is_killed(rpod: Rpod, image: str) -> None:
+    with Pty(rpod, "run", "-it", "--name", "victim", image, "sh") as pty:
+        pty.expect("# ")
+        os.kill(int(rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "victim")), signal.SIGKILL)
+        assert pty.wait() == 137
+        assert pty.attributes() == pty.before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_restored_when_the_client_is_ended(rpod: Rpod, image: str, number: int) -> None:
+    with Pty(rpod, "run", "-it", "--name", "stays", image, "sh") as pty:
+        pty.expect("# ")
+        pty.process.send_signal(number)
+        assert pty.wait() == 128 + number
+        assert pty.attributes() == pty.before
+    assert rpod.ok("inspect", "-f", "{{.State.Status}}", "stays") == "running"
+
+
+def test_who_was_stopped_is_raw_again(rpod: Rpod, image: str) -> None:
+    with Pty(rpod, "run", "-it", "--rm", image, "sh") as pty:
+        pty.expect("# ")
+        raw = pty.attributes()
+        pty.process.send_signal(signal.SIGSTOP)
+        pty.set_attributes(pty.before)  # as a shell does for its prompt
+        pty.resize(33, 99)
+        pty.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: pty.attributes() == raw)
+        pty.type("stty size\r")
+        pty.expect("33 99")
+        pty.type("exit\r")
+        assert pty.wait() == 0
+        assert pty.attributes() == pty.before
+
+
+def test_job_control_inside(rpod: Rpod, image: str) -> None:
+    with Pty(rpod, "run", "-it", "--rm", image, "sh") as pty:
+        pty.expect("# ")
+        pty.type("sleep 1000\r")
+        wait_for(lambda: "sleep 1000" in rpod("top", "-l", "args").out)
+        pty.type("\x1a")
+        pty.expect("Stopped")
+        pty.type("bg; jobs\r")
+        pty.expect("Running")
+        pty.expect("# ")
+        pty.type("fg\r")
+        pty.expect("fg\r\nsleep 1000")
+        pty.type("\x03")
+        pty.expect("# ")
+        pty.type("exit 4\r")
+        assert pty.wait() == 4
+
+
+def test_a_hundred_megabytes_through_attach(rpod: Rpod, image: str) -> None:
+    """Both ways at once, byte for byte, and the program's input ends with the client's."""
+    data = random.Random(1).randbytes(1 << 20) * 100
+    rpod.ok("run", "-di", "--name", "echo", "--log-driver", "none", image, "cat")
+    done = rpod("attach", "echo", stdin=data, timeout_s=300)
+    assert done.code == 0
+    assert hashlib.sha256(done.raw).hexdigest() == hashlib.sha256(data).hexdigest()

@@ -152,6 +152,10 @@ class Pty:
         """The terminal's settings (termios(3)), with the control characters."""
         return list(termios.tcgetattr(self._slave))
 
+    def set_attributes(self, attributes: list[object]) -> None:
+        """Change the terminal's settings, as another program does."""
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)  # type: ignore[arg-type]
+
     def type(self, text: str) -> None:
         """Press keys; a line ends with ``\\r``, as the Return key does."""
         os.write(self._master, text.encode())

@@ -192,12 +192,20 @@ def test_input_of_a_client_that_left_is_still_delivered(tmp_path: Path) -> None:
         assert container.client.out.split() == [b"150000"]
 
 
+def test_c_ends_the_input_also_of_one_that_was_started_detached(tmp_path: Path) -> None:
+    with Monitored(tmp_path, shell("cat; echo over"), client=False) as container:
+        typist = container.connect()
+        typist.send(b"iword ")
+        typist.send(b"c")
+        typist.until_exit()
+        assert typist.out == b"word over\n"
+
+
 def test_stdin_stays_open_without_stdin_once(tmp_path: Path) -> None:
     with Monitored(tmp_path, shell("read a; echo $a; read b; echo $b")) as container:
         first = container.connect()
         first.send(b"ione\n")
         first.until(b"one\n")
-        first.send(b"c")
         first.close()
         container.client.send(b"itwo\n")
         container.client.until(b"two\n")
