@@ -18,7 +18,7 @@ _rpod_spec() {
             verbs='run'
             ;;
         'image')
-            verbs='copy cp diff exists history import inspect list load ls prune pull push remove rm save tag tree untag'
+            verbs='copy cp diff exists history import inspect list load ls mount prune pull push remove rm save tag tree umount unmount untag'
             ;;
         'manifest')
             verbs='add annotate create exists inspect push remove rm'
@@ -142,6 +142,11 @@ _rpod_spec() {
             valued='-f --format'
             kind='images'
             ;;
+        'image mount')
+            options='-a --all --format'
+            valued='--format'
+            kind='images'
+            ;;
         'image prune')
             options='-a --all --filter -f --force'
             valued='--filter'
@@ -149,6 +154,11 @@ _rpod_spec() {
             ;;
         'image tree')
             options='--whatrequires'
+            valued=''
+            kind='images'
+            ;;
+        'image unmount' | 'image umount')
+            options='-a --all -f --force'
             valued=''
             kind='images'
             ;;

@@ -1,4 +1,4 @@
-"""``image copy``: from place to place."""
+"""``image copy mount unmount``: images in other places."""
 
 from __future__ import annotations
 
@@ -27,3 +27,32 @@ class Copy(RegistryAccess, Patience):
     target: Annotated[str, argument("TARGET")]
     platform: Platform = ""
     quiet: Annotated[bool, option("--quiet", "-q", text="No progress.")] = False
+
+
+@command(
+    "image mount",
+    runs="image_copy:mount",
+    examples=["rpod unshare sh -c 'ls $(rpod image mount debian)'", "rpod unshare rpod image mount"],
+)
+class Mount:
+    """Mount images read-only, in the namespace of rpod unshare, and print where; without a name, list what is."""
+
+    images: Annotated[list[str], argument("[IMAGE]...")] = []
+    all: Annotated[bool, option("--all", "-a", text="Every image.")] = False
+    format: Annotated[str, option("--format", metavar="FORMAT", text="json.")] = ""
+
+
+@command(
+    "image unmount",
+    "image umount",
+    runs="image_copy:unmount",
+    examples=["rpod image unmount debian", "rpod image unmount --all"],
+)
+class Unmount:
+    """Unmount images that image mount has mounted in this namespace."""
+
+    images: Annotated[list[str], argument("[IMAGE]...")] = []
+    all: Annotated[bool, option("--all", "-a", text="Every one.")] = False
+    force: Annotated[bool, option("--force", "-f", text="As with Podman; programs in it keep their open files.")] = (
+        False
+    )

@@ -1,0 +1,126 @@
+"""``image mount`` and ``unmount``: an image's root as a directory, in the namespace of ``rpod unshare``."""
+
+from __future__ import annotations
+
+import os
+
+from rootless import config, paths
+from rootless.engine import images
+from rootless.errors import NotFoundError, StateError, StorageError, os_reason
+from rootless.kernel import files, spawn, syscalls
+from rootless.storage import drivers
+from rootless.storage.images import ImageStore
+from rootless.storage.layers import LayerStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.storage.image_record import Image
+
+_READ_ONLY = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+
+
+class Mounted:
+    """A mounted image: its id (64 digits), its names, and where."""
+
+    __slots__ = ("id", "names", "path")
+
+    def __init__(self, ident: str, names: list[str], path: str) -> None:
+        self.id = ident
+        self.names = names
+        self.path = path
+
+
+def _directory() -> str:
+    return f"{paths.runtime()}/images"
+
+
+def _check_namespace() -> None:
+    """A mount is seen in the mount namespace that it was made in, and by whoever shares that."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        inside, outside, _ = file.readline().split()
+    if os.geteuid() != 0 or (inside, outside) == ("0", "0"):
+        raise StateError(
+            "images are mounted in a namespace that belongs to rpod", "rpod unshare, and in it: rpod image mount"
+        )
+
+
+def mount(name: str) -> str:
+    """Mount an image read-only, if it is not already, and return the directory. Raises StateError, NotFoundError."""
+    _check_namespace()
+    image = images.resolve(name)
+    path = f"{_directory()}/{image.hex}"
+    if path in _mount_points():
+        return path
+    try:
+        files.make_private(path)
+        _mount(image, path)
+    except OSError as error:
+        raise StorageError(f"image {image.hex[:12]} cannot be mounted: {os_reason(error)}", "rpod doctor") from error
+    return path
+
+
+def _mount(image: Image, path: str) -> None:
+    store = LayerStore(paths.data())
+    layers = [store.path(chain_id) for chain_id in image.layers]
+    if len(layers) < 2:
+        # The kernel stacks no single layer; an image without any is an empty directory.
+        syscalls.mount(layers[0] if layers else path, path, None, syscalls.MS_BIND)
+        syscalls.mount(None, path, None, _READ_ONLY)
+        return
+    plan = drivers.RootPlan(drivers.choose(config.load().storage.driver, paths.data()), layers, "")
+    plan.upper = plan.work = ""
+    plan.merged = path
+    if plan.driver == drivers.OVERLAY:
+        drivers.mount_overlay(plan)
+        return
+    device = os.stat(path).st_dev
+    null = os.open("/dev/null", os.O_RDWR)
+    pid = spawn.start(drivers.fuse_argv(plan), fds={0: null, 1: null, 2: null})
+    drivers.wait_for_mount(path, device, lambda: os.waitpid(pid, os.WNOHANG)[0] == 0)
+
+
+def unmount(name: str) -> str:
+    """Unmount an image and return its id. Raises NotFoundError where it is not mounted."""
+    _check_namespace()
+    image = images.resolve(name)
+    _unmount(f"{_directory()}/{image.hex}", image.hex)
+    return image.hex
+
+
+def _unmount(path: str, ident: str) -> None:
+    if path not in _mount_points():
+        raise NotFoundError(f"image {ident[:12]} is not mounted", "rpod image mount")
+    try:
+        syscalls.umount(path, syscalls.MNT_DETACH)
+        os.rmdir(path)
+    except OSError as error:
+        raise StorageError(f"image {ident[:12]} cannot be unmounted: {os_reason(error)}") from error
+
+
+def mounted() -> list[Mounted]:
+    """The images that are mounted in this namespace."""
+    store = ImageStore(paths.data())
+    found = []
+    for path in _mount_points():
+        ident = os.path.basename(path)
+        image = store.by_id(ident)
+        found.append(Mounted(ident, store.names(image) if image else [], path))
+    return found
+
+
+def unmount_all() -> list[str]:
+    """Unmount every image; returns the ids."""
+    _check_namespace()
+    found = mounted()
+    for item in found:
+        _unmount(item.path, item.id)
+    return [item.id for item in found]
+
+
+def _mount_points() -> list[str]:
+    """Directories of ours that something is mounted on (proc(5), mountinfo: spaces and the like are octal)."""
+    directory = f"{_directory()}/"
+    with open("/proc/self/mountinfo", "rb") as file:
+        points = [line.split(b" ")[4] for line in file]
+    names = [os.fsdecode(point.decode("unicode_escape").encode("latin-1")) for point in points]
+    return sorted({name for name in names if name.startswith(directory)})
