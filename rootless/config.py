@@ -162,9 +162,10 @@ def _detach_keys(value: str) -> str:
 
 
 class Section:
-    """A table of the file: attributes hold checked values."""
+    """A table of the file: attributes hold checked values, ``given`` the keys that a file or the command line has."""
 
     def __init__(self, values: dict[str, object]) -> None:
+        self.given = frozenset(values)
         for declared in self.fields():
             value = values[declared.key] if declared.key in values else declared.read(declared.default)
             setattr(self, declared.key, list(value) if isinstance(value, list) else value)

@@ -6,14 +6,13 @@ import getpass
 import os
 import sys
 
-from rootless import config
-from rootless.engine import hosts
+from rootless.engine.hosts import Hosts
 from rootless.errors import NotFoundError, RegistryError, UsageError
 from rootless.image import credentials as stored
 from rootless.image import reference
 from rootless.image.access import Access, Credentials
 from rootless.image.client import AbsentError, Client
-from rootless.image.transport import Transport
+from rootless.image.registries import Endpoint
 
 _PASSWORD_LIMIT = 65536
 
@@ -22,7 +21,7 @@ def registry_of(words: list[str]) -> str:
     """The registry that was named: HOST[:PORT][/PATH]; without a word the first that short names are asked from."""
     if len(words) > 1:
         raise UsageError("one registry at a time", "rpod login REGISTRY")
-    text = words[0] if words else next(iter(config.load().registries.search), "")
+    text = words[0] if words else next(iter(Hosts().search()), "")
     if not text:
         raise UsageError("no registry was named", "rpod login quay.io")
     text = text.removeprefix("https://").removeprefix("http://").rstrip("/")
@@ -98,9 +97,8 @@ def login(key: str, user: str, password: str, access: Access) -> str:
 
 def _try(key: str, access: Access, given: Credentials | None) -> None:
     domain = key.partition("/")[0]
-    transport = Transport(
-        hosts.insecure([reference.Reference(domain, "")], access.tls_verify), cert_dir=access.cert_dir
-    )
+    hosts = Hosts(access)
+    transport = hosts.transport([Endpoint(reference.Reference(domain, ""), insecure=False, is_mirror=False)])
     try:
         Client(domain, transport, access=access).check_login(given)
     finally:

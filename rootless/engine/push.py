@@ -17,8 +17,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import hosts, images
+from rootless.engine import images
 from rootless.engine.crew import Crew
+from rootless.engine.hosts import Hosts
 from rootless.errors import ImageError, UnsupportedError, UsageError, os_reason
 from rootless.image import known_blobs, manifest, reference
 from rootless.image import progress as progress_module
@@ -26,7 +27,6 @@ from rootless.image.access import Access
 from rootless.image.known_blobs import KnownBlob
 from rootless.image.manifest import Manifest
 from rootless.image.progress import COPYING, DONE, EXISTS, WAITING
-from rootless.image.transport import Transport
 from rootless.image.upload import RefusedManifestError, Uploader
 from rootless.kernel import fastjson, files
 from rootless.storage import compress
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from rootless.image.progress import Progress
     from rootless.image.reference import Reference
+    from rootless.image.transport import Transport
     from rootless.storage.image_record import Image
 
 FORMATS = ("oci", "v2s2")
@@ -90,9 +91,11 @@ def push(source: str, target: str, wanted: PushOptions, progress: Progress | Non
     image = images.resolve(source)
     place = _target(source, image, target)
     shown = progress or progress_module.choose(quiet=wanted.quiet)
-    transport = Transport(hosts.insecure([place], wanted.access.tls_verify), cert_dir=wanted.access.cert_dir)
+    hosts = Hosts(wanted.access)
+    home = hosts.home(place)
+    transport = hosts.transport([home])
     try:
-        digest = _Push(image, place, wanted, transport, shown).run()
+        digest = _Push(image, home.reference, wanted, transport, shown).run()
     finally:
         shown.close()
         transport.close()
@@ -112,7 +115,7 @@ def push_all_tags(name: str, wanted: PushOptions) -> list[str]:
     if wanted.digestfile:
         raise UsageError("--digestfile has room for one image", "push the tags one by one")
     stored = sorted(name for names in ImageStore(paths.data()).tags().values() for name in names)
-    for candidate in hosts.candidates(parsed):
+    for candidate in Hosts(wanted.access).candidates(parsed):
         if found := [item for item in stored if item.rpartition(":")[0] == candidate.name]:
             for item in found:
                 push(item, "", wanted)
