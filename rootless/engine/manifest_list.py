@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rootless import config, paths
-from rootless.engine import hosts, images
+from rootless.engine import images
+from rootless.engine.hosts import Hosts
 from rootless.engine.transports.places import Place, Source
 from rootless.engine.transports.remote import RemoteTarget
 from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, os_reason
 from rootless.image import manifest, progress, reference
 from rootless.image.manifest import Index
 from rootless.image.registry import AbsentError, Registry
-from rootless.image.transport import Transport
 from rootless.kernel import files
 from rootless.storage.images import ImageStore
 from rootless.storage.lists import ImageList, ListStore
@@ -21,6 +21,7 @@ from rootless.storage.lists import ImageList, ListStore
 if TYPE_CHECKING:
     from rootless.image.access import Access
     from rootless.image.reference import Reference
+    from rootless.image.transport import Transport
 
 Entry = dict[str, Any]
 FORMATS = ("oci", "v2s2")
@@ -209,11 +210,12 @@ def _entry(media_type: str, digest: str, size: int, platform: manifest.Platform,
 
 def _ask(parsed: Reference, access: Access) -> tuple[Reference, manifest.Manifest | Index, Transport]:
     """The first registry's answer, and the open connection to it."""
-    candidates = hosts.remote_candidates(parsed)
-    transport = Transport(hosts.insecure(candidates, access.tls_verify), cert_dir=access.cert_dir)
+    hosts = Hosts(access)
+    places = [hosts.endpoints(candidate)[-1] for candidate in hosts.candidates(parsed)]
+    transport = hosts.transport(places)
     absent: AbsentError | None = None
     try:
-        for candidate in candidates:
+        for candidate in (place.reference for place in places):
             try:
                 return candidate, Registry(candidate.domain, transport, access=access).manifest(candidate), transport
             except AbsentError as error:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from rootless.engine import hosts
+from rootless.engine.hosts import Hosts
 from rootless.engine.transports.members import unnamed_file
 from rootless.engine.transports.model import AS_IS, DOCKER, SourceImage
 from rootless.errors import ImageError, NotFoundError, UsageError
@@ -15,7 +15,6 @@ from rootless.image.client import AbsentError
 from rootless.image.manifest import Descriptor, Index, Manifest
 from rootless.image.reference import Reference
 from rootless.image.registry import Registry
-from rootless.image.transport import Transport
 from rootless.image.upload import RefusedManifestError, Uploader
 
 if TYPE_CHECKING:
@@ -70,10 +69,12 @@ def read(text: str, access: Access, platform: str = "") -> RemoteImage:
     Fetches manifest and config only. Raises ImageError, RegistryError.
     """
     parsed = reference.parse(text)
-    transport = Transport(hosts.insecure(hosts.remote_candidates(parsed), access.tls_verify), cert_dir=access.cert_dir)
+    hosts = Hosts(access)
+    places = [hosts.endpoints(candidate)[-1] for candidate in hosts.candidates(parsed)]
+    transport = hosts.transport(places)
     absent: AbsentError | None = None
     try:
-        for candidate in hosts.remote_candidates(parsed):
+        for candidate in (place.reference for place in places):
             registry = Registry(candidate.domain, transport, access=access)
             try:
                 found = registry.manifest(candidate)
@@ -107,9 +108,10 @@ class RemoteTarget:
     """A repository of a registry that images are sent to."""
 
     def __init__(self, text: str, access: Access) -> None:
-        self.place = target_reference(text)
-        transport = Transport(hosts.insecure([self.place], access.tls_verify), cert_dir=access.cert_dir)
-        self._registry = Uploader(self.place.domain, transport, access=access)
+        hosts = Hosts(access)
+        home = hosts.home(target_reference(text))
+        self.place = home.reference
+        self._registry = Uploader(self.place.domain, hosts.transport([home]), access=access)
 
     def close(self) -> None:
         """Close the connections."""
