@@ -64,15 +64,29 @@ def _run(work: Conversion, name: str, *, notifies: bool) -> list[str]:
     argv += ["--log-driver", work.text("LogDriver") or "journald"]
     if notifies:
         argv += [f"--sdnotify={_notify(work)}", "-d"]
-    argv += work.options()
+    argv += work.options() + _entrypoint(work)
     argv += _networks(work) + _user(work) + _devices(work) + _volumes(work) + _mounts(work)
-    for entry in work.unit.all(_SECTION, "EnvironmentFile"):
-        for path in entry.words():
-            argv += ["--env-file", work.path(path)]
+    argv += _environment_files(work)
     argv += work.arguments("PodmanArgs")
     argv += _image(work)
     command = work.unit.last(_SECTION, "Exec")
     return argv + (command.words() if command else [])
+
+
+def _entrypoint(work: Conversion) -> list[str]:
+    """An empty ``Entrypoint=`` is one, too: it takes the image's away."""
+    typed = [entry for entry in work.unit.entries(_SECTION) if entry.key == "Entrypoint"]
+    return [f"--entrypoint={typed[-1].text}"] if typed else []
+
+
+def _environment_files(work: Conversion) -> list[str]:
+    argv = []
+    for entry in work.unit.all(_SECTION, "EnvironmentFile"):
+        for word in entry.words():
+            path = work.path(word.removeprefix("-"))
+            if not word.startswith("-") or path.startswith("%") or os.path.exists(path):
+                argv += ["--env-file", path]
+    return argv
 
 
 def _image(work: Conversion) -> list[str]:

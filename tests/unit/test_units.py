@@ -243,6 +243,21 @@ def test_a_oneshot_stays_in_the_foreground(home: Path) -> None:
     assert not values(made, "Service", "NotifyAccess")
 
 
+def test_an_empty_entrypoint_and_a_file_that_may_be_missing(home: Path) -> None:
+    path = put(home, "there.env", "A=1\n")
+    made = converted(home, f"{IMAGE}Entrypoint=\nEnvironmentFile=-gone.env -there.env\nAppArmor=unconfined\n")
+    assert argv(made)[-6:] == [
+        "--security-opt",
+        "apparmor=unconfined",
+        "--entrypoint=",
+        "--env-file",
+        str(path),
+        "localhost/web",
+    ]
+    made = converted(home, f'{IMAGE}Entrypoint=\nEntrypoint=["a", "b"]\n')
+    assert argv(made)[-2] == '--entrypoint=["a", "b"]'
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
