@@ -30,7 +30,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 import peers  # noqa: E402
 from cases import CASES, Case  # noqa: E402
-from support import busybox  # noqa: E402
+from support import busybox, oci  # noqa: E402
 from support.registry import PlainRegistry  # noqa: E402
 from support.shell import program  # noqa: E402
 
@@ -134,6 +134,16 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
                             yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
                             if case.name == "exec":
                                 yield memory(pair)
+    if not only or any(word in "rpod-runtime" for word in only):
+        yield bundle_row(folder, runtime, runs)
+
+
+def bundle_row(folder: Path, runtime: Path, runs: int) -> dict[str, object]:
+    """rpod-runtime beside crun, on the same bundle: the column of podman is crun's here."""
+    bundle = oci.write(folder / "bundle", oci.document(oci.unpack(folder / "bundle" / "rootfs")))
+    pair = peers.runtimes(folder, runtime)
+    case = Case("rpod-runtime run, crun", 3.0, lambda engine, _: engine.run("run", "--bundle", str(bundle), "bench"))
+    return row(case.name, "ms", measure(pair, case, "", runs), case.target)
 
 
 def memory(pair: Pair) -> dict[str, object]:

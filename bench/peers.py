@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from support import oci
 from support.shell import Rpod, program
 
 FUSE = "/usr/bin/fuse-overlayfs"
@@ -80,3 +81,13 @@ def podman(folder: Path, runtime: Path, driver: str) -> Engine:
     systemd = (Path(os.environ.get("XDG_RUNTIME_DIR", "")) / "bus").exists()
     argv += ["--runtime", "crun", "--cgroup-manager", "systemd" if systemd else "cgroupfs"]
     return Engine("podman", argv, dict(os.environ), ["pull", "--quiet", "--tls-verify=false"])
+
+
+def runtimes(folder: Path, runtime: Path) -> tuple[Engine, Engine]:
+    """rpod-runtime and crun, in the places of rpod and Podman."""
+    env = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
+    ours = oci.install(folder)
+    return (
+        Engine("rpod", [ours, "--root", f"{runtime}/ours"], env, []),
+        Engine("podman", ["crun", "--root", f"{runtime}/crun"], env, []),
+    )

@@ -30,6 +30,7 @@ def install(folder: Path) -> str:
 
 def unpack(folder: Path) -> Path:
     """Busybox's root file system as a directory of this user."""
+    folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["tar", "-C", str(folder), "--no-same-owner", "-xf", "-"], input=busybox.layer(), check=True)
     folder.chmod(0o755)
     return folder
