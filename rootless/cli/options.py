@@ -122,7 +122,7 @@ class Isolation:
     cap_add: Annotated[list[str], option("--cap-add", metavar="CAP", text="One more capability, or all.")] = []
     cap_drop: Annotated[list[str], option("--cap-drop", metavar="CAP", text="One capability less, or all.")] = []
     cgroupns: Annotated[str, option("--cgroupns", metavar="MODE", text="Cgroup namespace: private or host.")] = ""
-    device: Annotated[list[str], option("--device", metavar="DEVICE", text="A device: HOST[:INSIDE][:rwm].")] = []
+    device: Annotated[list[str], option("--device", metavar="DEVICE", text="HOST[:INSIDE][:rwm], or a CDI name.")] = []
     gidmap: Annotated[list[str], option("--gidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the gid map.")] = []
     ipc: Annotated[str, option("--ipc", metavar="MODE", text="IPC namespace: private, host, container:NAME …")] = ""
     pid: Annotated[str, option("--pid", metavar="MODE", text="PID namespace: private, host, container:NAME …")] = ""

@@ -43,8 +43,7 @@ def build(
     spec.sysctl = _sysctls(options, spec)
     _resources(options, spec, settings.containers.pids_limit)
     _security(options, spec)
-    for text in options.device:
-        _device(text, spec)
+    _devices(options, record, spec)
     return spec
 
 
@@ -229,6 +228,20 @@ def _security(options: ContainerOptions, spec: Spec) -> None:
             mount.options += chosen.proc_options
     if not (options.privileged and not chosen.seccomp):
         spec.seccomp = security.seccomp_for(chosen.seccomp, spec.process.bounding)
+
+
+def _devices(options: ContainerOptions, record: ContainerRecord, spec: Spec) -> None:
+    described = [text for text in options.device if "=" in text]
+    for text in options.device:
+        if text not in described:
+            _device(text, spec)
+    if described:
+        from rootless.engine import cdi
+
+        for text in described:
+            if not cdi.is_name(text):
+                raise UsageError(f"--device {text}: neither a path nor VENDOR/CLASS=NAME")
+        cdi.inject(described, record, spec)
 
 
 def _device(text: str, spec: Spec) -> None:
