@@ -78,10 +78,12 @@ def test_in_the_foreground_this_command_stays_the_main_process(rpod: Rpod, image
     assert manager.heard() == ["READY=1"]
 
 
-@pytest.mark.parametrize("user", ["0", "1000"])
-def test_a_program_says_itself_that_it_is_ready(rpod: Rpod, image: str, manager: Manager, user: str) -> None:
+@pytest.mark.parametrize("user", [("--user", "0"), ("--user", "1000"), ("--userns", "keep-id")])
+def test_a_program_says_itself_that_it_is_ready(
+    rpod: Rpod, image: str, manager: Manager, user: tuple[str, str]
+) -> None:
     words = "STATUS=half\nMAINPID=1\nREADY=1\nFDSTORE=1"
-    run(rpod, manager, "--user", user, *PYTHON, image, "/usr/bin/python3", "-c", SAY, words)
+    run(rpod, manager, *user, *PYTHON, image, "/usr/bin/python3", "-c", SAY, words)
     first = manager.heard()
     assert first == [main_pid(rpod)]
     assert manager.heard() == ["STATUS=half", "READY=1", ""], "which process and which descriptors is not its business"
