@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull push quadlet rename restart rm rmi run save start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull push quadlet rename restart rm rmi run save search start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -18,7 +18,7 @@ _rpod_spec() {
             verbs='run'
             ;;
         'image')
-            verbs='copy cp diff exists history import inspect list load ls mount prune pull push remove rm save tag tree umount unmount untag'
+            verbs='copy cp diff exists history import inspect list load ls mount prune pull push remove rm save search tag tree umount unmount untag'
             ;;
         'manifest')
             verbs='add annotate create exists inspect push remove rm'
@@ -331,6 +331,11 @@ _rpod_spec() {
             options='--compress --format -m --multi-image-archive -o --output -q --quiet --uncompressed'
             valued='--format -o --output'
             kind='images'
+            ;;
+        'search' | 'image search')
+            options='--authfile --cert-dir --compatible --creds -f --filter --format --limit --list-tags --no-trunc --tls-verify'
+            valued='--authfile --cert-dir --creds -f --filter --format --limit'
+            kind=''
             ;;
         'start' | 'container start')
             options='--all -a --attach --detach-keys -f --filter -i --interactive -l --latest --sig-proxy'

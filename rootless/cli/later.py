@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
     "": """mount unmount umount init purge chown
-        search build builder secret
+        build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
     "container": """mount unmount umount init""",
-    "image": """search build
+    "image": """build
         verify""",
     "generate": "kube spec",
     "system": "reset check migrate service connection",

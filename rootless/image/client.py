@@ -46,13 +46,19 @@ class DeniedError(AbsentError):
 class Client:
     """One registry. ``actions`` is what a token is asked for: ``pull``, or ``pull,push``.
 
-    The pause before another attempt doubles from one to the next.
+    ``host`` is where to ask if not at ``domain``. The pause before another attempt doubles from one to the next.
     """
 
     actions = "pull"
 
     def __init__(
-        self, domain: str, transport: Transport, *, access: Access | None = None, retry_delay_s: float = 0.0
+        self,
+        domain: str,
+        transport: Transport,
+        *,
+        access: Access | None = None,
+        retry_delay_s: float = 0.0,
+        host: str = "",
     ) -> None:
         self.domain = domain
         self.transport = transport
@@ -60,7 +66,8 @@ class Client:
         self._given = self.access.given()
         self.attempts = self.access.retries + 1
         self.also_pull: list[str] = []  # repositories whose blobs a push mounts
-        self._host = _DOCKER_HOST if domain == DOCKER_DOMAIN else domain
+        self.scope_without_repository = ""
+        self._host = host or (_DOCKER_HOST if domain == DOCKER_DOMAIN else domain)
         self.retry_delay_s = retry_delay_s or self.access.retry_delay_s or _RETRY_DELAY_S
         self._authorization: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -244,7 +251,7 @@ class Client:
 
     def _scopes(self, repository: str) -> list[str]:
         if not repository:
-            return []
+            return [self.scope_without_repository] if self.scope_without_repository else []
         return [f"repository:{repository}:{self.actions}", *(f"repository:{other}:pull" for other in self.also_pull)]
 
     def expect(self, response: Response, what: str) -> None:

@@ -182,3 +182,55 @@ def push(  # noqa: PLR0913 - one per option
     else:
         engine.push(image, target[0] if target else "", wanted)
     return 0
+
+
+_SEARCH_TITLES = {
+    "Index": "INDEX",
+    "Name": "NAME",
+    "Description": "DESCRIPTION",
+    "Stars": "STARS",
+    "Official": "OFFICIAL",
+    "Automated": "AUTOMATED",
+    "Tag": "TAG",
+}
+_DESCRIPTION_WIDTH = 44
+
+
+def search(  # noqa: PLR0913 - one per option
+    *,
+    term: str,
+    authfile: str,
+    cert_dir: str,
+    compatible: bool,
+    creds: str,
+    filter: list[str],
+    format: str,
+    limit: int,
+    list_tags: bool,
+    no_trunc: bool,
+    tls_verify: bool | None,
+) -> int:
+    """List images of registries, or the tags of one."""
+    from rootless.engine import search as engine
+
+    if limit < 0 or (list_tags and filter):
+        raise UsageError("--limit must be 0 or more" if limit < 0 else "--filter is not for --list-tags")
+    access = Access(authfile=authfile, cert_dir=cert_dir, creds=creds, tls_verify=tls_verify)
+    limit = limit or engine.DEFAULT_LIMIT
+    columns: tuple[str, ...] = ("Name", "Description")
+    rows: list[dict[str, Any]]
+    if list_tags:
+        columns = ("Name", "Tag")
+        rows = [{"Name": name, "Tag": tag} for name, tag in engine.tags(term, access, limit=limit)]
+    else:
+        hits = engine.search(term, access, limit=limit, filters=filter)
+        rows = [{name: getattr(hit, name) for name in hit.__slots__} for hit in hits]
+    if compatible:
+        columns = ("Name", "Description", "Stars", "Official", "Automated")
+    shown = [dict(row) for row in rows]
+    for row in shown:
+        text = row.get("Description", "")
+        if not no_trunc and len(text) > _DESCRIPTION_WIDTH:
+            row["Description"] = f"{text[:_DESCRIPTION_WIDTH]}..."
+    output.listing(shown, output.Layout(_SEARCH_TITLES, columns), format, rows)
+    return 0

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Authfile, CertDir, Patience, Platform, RegistryAccess, TlsVerify
+from rootless.cli.options import (
+    Authfile,
+    CertDir,
+    Creds,
+    Format,
+    NoTruncation,
+    Patience,
+    Platform,
+    RegistryAccess,
+    TlsVerify,
+)
 
 NoProgress = Annotated[bool, option("--quiet", "-q", text="No progress.")]
 
@@ -148,3 +158,33 @@ class Load:
 
     input: Annotated[str, option("--input", "-i", metavar="PATH", text="Read PATH (standard input).")] = ""
     quiet: NoProgress = False
+
+
+@command(
+    "search",
+    "image search",
+    runs="transfer:search",
+    examples=[
+        "rpod search alpine",
+        "rpod search registry.example/team",
+        "rpod search --list-tags docker.io/library/debian",
+    ],
+)
+class Search:
+    """Look for images in registries."""
+
+    term: Annotated[str, argument("TERM", "WORD, REGISTRY/WORD, or REGISTRY/ for everything.")]
+    authfile: Authfile = ""
+    cert_dir: CertDir = ""
+    compatible: Annotated[bool, option("--compatible", text="Docker's columns: with stars, official, automated.")] = (
+        False
+    )
+    creds: Creds = ""
+    filter: Annotated[
+        list[str], option("--filter", "-f", metavar="KEY=VALUE", text="stars=N, is-official, is-automated.")
+    ] = []
+    format: Format = ""
+    limit: Annotated[int, option("--limit", metavar="N", text="So many of each registry at most (25).")] = 25
+    list_tags: Annotated[bool, option("--list-tags", text="The tags of the image TERM.")] = False
+    no_trunc: NoTruncation = False
+    tls_verify: TlsVerify = None
