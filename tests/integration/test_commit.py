@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.archives import digest, directory, hardlink, member, symlink, tar
+from support.shell import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +126,7 @@ def test_what_commit_refuses(rpod: Rpod, image: str, option: list[str], says: st
 
 def test_commit_of_a_running_container(rpod: Rpod, image: str) -> None:
     rpod.ok("run", "-d", "--name", "busy", image, "sh", "-c", "while :; do date >>/log; done")
+    wait_for(lambda: rpod("exec", "busy", "test", "-s", "/log").code == 0, what="the first line")
     rpod.ok("commit", "--pause", "-q", "busy", "snapshot")
     assert rpod.ok("inspect", "-f", "{{.State.Status}}", "busy") == "running"
     rpod.ok("rm", "-ft0", "busy")
