@@ -4,7 +4,7 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull push quadlet rename restart rm rmi run save search start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
@@ -40,6 +40,11 @@ _rpod_spec() {
         'auto-update')
             options='--authfile --dry-run --format -n --noheading --rollback --tls-verify'
             valued='--authfile --format'
+            kind=''
+            ;;
+        'chown')
+            options='-R --recursive'
+            valued=''
             kind=''
             ;;
         'commit' | 'container commit')
@@ -266,6 +271,11 @@ _rpod_spec() {
             options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --arch --disable-content-trust --os --platform --policy -q --quiet --variant'
             valued='--retry --retry-delay --authfile --cert-dir --creds --arch --os --platform --policy --variant'
             kind='images'
+            ;;
+        'purge')
+            options=''
+            valued=''
+            kind=''
             ;;
         'push' | 'image push')
             options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --compression-format --compression-level --digestfile --disable-content-trust --force-compression -f --format -q --quiet --remove-signatures'

@@ -25,6 +25,9 @@ complete -c rpod -n '__rpod_at ' -a attach -d 'Connect this terminal to a runnin
 complete -c rpod -n '__rpod_at ' -a auto-update -d 'Restart containers with the newest version of their image: those with the label io.containers.autoupdate.
 
 The label says where to look: registry, or local for an image that was pulled or built here'
+complete -c rpod -n '__rpod_at ' -a chown -d 'Change the owner of files that belong to ids of your containers; without USER they become yours.
+
+USER and GROUP are ids as containers see them without --userns: 0 is you'
 complete -c rpod -n '__rpod_at ' -a commit -d 'Make an image of a container: its root as it is now, without what is mounted'
 complete -c rpod -n '__rpod_at ' -a container -d 'container commands'
 complete -c rpod -n '__rpod_at ' -a cp -d 'Copy files between a container and the host; - is a tar stream'
@@ -54,6 +57,7 @@ complete -c rpod -n '__rpod_at ' -a pause -d 'Stop every process of running cont
 complete -c rpod -n '__rpod_at ' -a port -d 'List the published ports of a container'
 complete -c rpod -n '__rpod_at ' -a ps -d 'List the running containers'
 complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry'
+complete -c rpod -n '__rpod_at ' -a purge -d 'Remove files and directories, also those that belong to ids of your containers'
 complete -c rpod -n '__rpod_at ' -a push -d 'Send an image to a registry; what the registry has already is not sent'
 complete -c rpod -n '__rpod_at ' -a quadlet -d 'quadlet commands'
 complete -c rpod -n '__rpod_at ' -a rename -d 'Give a container another name'
@@ -189,6 +193,7 @@ complete -c rpod -n '__rpod_in auto-update' -l format -r -d 'json, or a Go templ
 complete -c rpod -n '__rpod_in auto-update' -s n -l noheading -d 'Leave the headings out.'
 complete -c rpod -n '__rpod_in auto-update' -l rollback -d 'Back to the old image if the unit does not start (true).'
 complete -c rpod -n '__rpod_in auto-update' -l tls-verify -d 'Ask for HTTPS and a good certificate (true).'
+complete -c rpod -n '__rpod_in chown' -s R -l recursive -d 'Directories with all that is in them.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s a -l author -r -d 'Who made it.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s c -l change -r -d 'CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR of the image.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s f -l format -r -d 'oci or docker.'

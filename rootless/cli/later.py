@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """mount unmount umount init purge chown
+    "": """mount unmount umount init
         build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",

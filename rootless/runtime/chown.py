@@ -50,7 +50,7 @@ def change_tree(fd: int, uid: int, gid: int) -> None:
             continue
         name = names.pop()
         info = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if (info.st_uid, info.st_gid) != (uid, gid):
+        if (uid if uid >= 0 else info.st_uid, gid if gid >= 0 else info.st_gid) != (info.st_uid, info.st_gid):
             os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
             inner = os.open(name, _DIRECTORY, dir_fd=directory)

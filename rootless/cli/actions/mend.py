@@ -1,0 +1,27 @@
+"""``purge chown``."""
+
+from __future__ import annotations
+
+from rootless.cli.actions.names import Each
+from rootless.errors import RpodError
+
+
+def purge(*, paths: list[str]) -> int:
+    """Remove trees; every path is tried."""
+    from rootless.engine import mend
+
+    each = Each()
+    for path in paths:
+        try:
+            mend.purge(path)
+        except RpodError as error:
+            each.fail(error, error.code)
+    return each.code
+
+
+def chown(*, words: list[str], recursive: bool) -> int:
+    """Change owners."""
+    from rootless.engine import mend
+
+    mend.chown(words, recursive=recursive)
+    return 0
