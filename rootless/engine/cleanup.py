@@ -26,20 +26,33 @@ def cleanup(ident: str, lock_fd: int, *, restart: bool) -> int:
         run, end = container.run_record(), container.last_exit()
         if lock_fd < 0:
             after_exit(container)
+            if not container.record.auto_remove and container.record.restart != "no":
+                _follow_policy(container, container.take_alive())  # `update` gave it one while it was running
+        elif restart:
+            _start_again(container, files.Lock(container.alive_path, lock_fd))
         else:
-            from rootless.engine import restart_policy
-
-            with files.Lock(container.alive_path, lock_fd) as alive:
-                if restart:
-                    restart_policy.start_again(container, alive)
-                else:
-                    reconcile.release(container)
-                    events.of_container(container.record, "cleanup")
-                    restart_policy.go_on(container, alive)
+            reconcile.release(container)
+            events.of_container(container.record, "cleanup")
+            _follow_policy(container, files.Lock(container.alive_path, lock_fd))
     except NotFoundError:
         return 0  # somebody was faster
     stopped = end is None or (run is not None and run.stopped_by_user)
     return 0 if stopped or end is None else end.code
+
+
+def _follow_policy(container: Container, alive: files.Lock | None) -> None:
+    from rootless.engine import restart_policy
+
+    if alive is not None:
+        with alive:
+            restart_policy.go_on(container, alive)
+
+
+def _start_again(container: Container, alive: files.Lock) -> None:
+    from rootless.engine import restart_policy
+
+    with alive:
+        restart_policy.start_again(container, alive)
 
 
 def after_exit(container: Container) -> None:

@@ -28,7 +28,7 @@ class Monitor(Peer):
         self._container = container
         self._streams = streams
         self._sock = sock
-        self._take_over_wanted = take_over
+        self._record = container.record_inode() if take_over else 0  # of the record that says that we clean up
         self.took_over = False
         self.sink = sock.fileno()
         self.sources = [self.sink]
@@ -47,7 +47,7 @@ class Monitor(Peer):
             if "stderr" in self._streams:
                 write_all(2, data[1:])
         elif kind == b"x":
-            if self._take_over_wanted:
+            if self._record and self._record == self._container.record_inode():
                 self._take_over()
             return int(data[1:].split()[0])
         elif not kind:

@@ -68,6 +68,13 @@ class Container:
         """The lock that is held as long as it runs."""
         return f"{self.run_directory}/alive.lock"
 
+    def record_inode(self) -> int:
+        """Another number as soon as somebody has changed the record; 0 when it is gone."""
+        try:
+            return os.stat(f"{self.directory}/container.json").st_ino
+        except FileNotFoundError:
+            return 0
+
     def save(self, *, sync: bool) -> None:
         """Write the record."""
         try:

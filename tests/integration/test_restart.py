@@ -117,5 +117,22 @@ def test_a_program_killed_by_hand_stays_down(rpod: Rpod, image: str) -> None:
     rpod.ok("kill", "down")
     wait_for(lambda: status(rpod, "down") == "exited")
     rpod.ok("start", "down")
-    subprocess.run(["kill", "-9", rpod.ok("inspect", "--format", "{{.State.Pid}}", "down")], check=True)
+    end(rpod, "down")
     wait_for(lambda: (count(rpod, "down"), status(rpod, "down")) == (1, "running"))
+
+
+def end(rpod: Rpod, name: str) -> None:
+    """Kill the program behind the engine's back: no policy takes that for a stop."""
+    subprocess.run(["kill", "-9", rpod.ok("inspect", "--format", "{{.State.Pid}}", name)], check=True)
+
+
+@pytest.mark.parametrize("detach", [("-d",), ()])
+def test_a_policy_that_came_later(rpod: Rpod, image: str, detach: tuple[str, ...]) -> None:
+    process = rpod.start("run", *detach, "--name", "late", image, "sleep", "1000")
+    wait_for(lambda: rpod("inspect", "--format", "{{.State.Status}}", "late").out == "running\n")
+    rpod.ok("update", "--restart", "on-failure:1", "late")
+    end(rpod, "late")
+    wait_for(lambda: (count(rpod, "late"), status(rpod, "late")) == (1, "running"))
+    assert process.wait(20) == (0 if detach else 137)
+    end(rpod, "late")
+    wait_for(lambda: status(rpod, "late") == "exited")
