@@ -4,12 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unpause unshare untag update version volume wait'
+            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest mount pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unmount unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls pause port prune ps remove rename restart rm run start stats stop top unpause update wait'
+            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls mount pause port prune ps remove rename restart rm run start stats stop top umount unmount unpause update wait'
             ;;
         'generate')
             verbs='systemd'
@@ -252,6 +252,11 @@ _rpod_spec() {
             valued=''
             kind=''
             ;;
+        'mount' | 'container mount')
+            options='-a --all --format -l --latest --notruncate --no-trunc'
+            valued='--format'
+            kind='containers'
+            ;;
         'pause' | 'container pause')
             options='-a --all --cidfile -f --filter -l --latest'
             valued='--cidfile -f --filter'
@@ -381,6 +386,11 @@ _rpod_spec() {
             options='-l --latest'
             valued=''
             kind='running'
+            ;;
+        'unmount' | 'container unmount' | 'umount' | 'container umount')
+            options='-a --all -f --force -l --latest'
+            valued=''
+            kind='containers'
             ;;
         'unpause' | 'container unpause')
             options='-a --all --cidfile -f --filter -l --latest'

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """mount unmount umount init
+    "": """init
         build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
-    "container": """mount unmount umount init""",
+    "container": "init",
     "image": """build
         verify""",
     "generate": "kube spec",

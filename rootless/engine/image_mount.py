@@ -6,8 +6,9 @@ import os
 
 from rootless import config, paths
 from rootless.engine import images
-from rootless.errors import NotFoundError, StateError, StorageError, os_reason
-from rootless.kernel import files, spawn, syscalls
+from rootless.engine.mount_points import check_namespace, mount_plan, mount_points
+from rootless.errors import NotFoundError, StorageError, os_reason
+from rootless.kernel import files, syscalls
 from rootless.storage import drivers
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore
@@ -34,19 +35,9 @@ def _directory() -> str:
     return f"{paths.runtime()}/images"
 
 
-def _check_namespace() -> None:
-    """A mount is seen in the mount namespace that it was made in, and by whoever shares that."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        inside, outside, _ = file.readline().split()
-    if os.geteuid() != 0 or (inside, outside) == ("0", "0"):
-        raise StateError(
-            "images are mounted in a namespace that belongs to rpod", "rpod unshare, and in it: rpod image mount"
-        )
-
-
 def mount(name: str) -> str:
     """Mount an image read-only, if it is not already, and return the directory. Raises StateError, NotFoundError."""
-    _check_namespace()
+    check_namespace("images", "rpod image mount")
     image = images.resolve(name)
     path = f"{_directory()}/{image.hex}"
     if path in _mount_points():
@@ -70,18 +61,12 @@ def _mount(image: Image, path: str) -> None:
     plan = drivers.RootPlan(drivers.choose(config.load().storage.driver, paths.data()), layers, "")
     plan.upper = plan.work = ""
     plan.merged = path
-    if plan.driver == drivers.OVERLAY:
-        drivers.mount_overlay(plan)
-        return
-    device = os.stat(path).st_dev
-    null = os.open("/dev/null", os.O_RDWR)
-    pid = spawn.start(drivers.fuse_argv(plan), fds={0: null, 1: null, 2: null})
-    drivers.wait_for_mount(path, device, lambda: os.waitpid(pid, os.WNOHANG)[0] == 0)
+    mount_plan(plan)
 
 
 def unmount(name: str) -> str:
     """Unmount an image and return its id. Raises NotFoundError where it is not mounted."""
-    _check_namespace()
+    check_namespace("images", "rpod image mount")
     image = images.resolve(name)
     _unmount(f"{_directory()}/{image.hex}", image.hex)
     return image.hex
@@ -110,7 +95,7 @@ def mounted() -> list[Mounted]:
 
 def unmount_all() -> list[str]:
     """Unmount every image; returns the ids."""
-    _check_namespace()
+    check_namespace("images", "rpod image mount")
     found = mounted()
     for item in found:
         _unmount(item.path, item.id)
@@ -118,9 +103,6 @@ def unmount_all() -> list[str]:
 
 
 def _mount_points() -> list[str]:
-    """Directories of ours that something is mounted on (proc(5), mountinfo: spaces and the like are octal)."""
+    """Directories of ours that something is mounted on."""
     directory = f"{_directory()}/"
-    with open("/proc/self/mountinfo", "rb") as file:
-        points = [line.split(b" ")[4] for line in file]
-    names = [os.fsdecode(point.decode("unicode_escape").encode("latin-1")) for point in points]
-    return sorted({name for name in names if name.startswith(directory)})
+    return sorted(point for point in mount_points() if point.startswith(directory))

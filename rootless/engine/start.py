@@ -89,6 +89,10 @@ def launch_container(
     last_exit = container.exit_record() if last_run else None
     try:
         reconcile.release(container)
+        if os.path.exists(f"{container.directory}/mounted"):
+            from rootless.engine import mount
+
+            mount.refuse_mounted(container)
         if last_run:
             os.ftruncate(alive.fd, 0)  # the exit code of the last run, for those who waited
         plan = _plan(container)

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from rootless.errors import ProgramNotFoundError, UsageError, os_reason
-from rootless.kernel import spawn, userns
+from rootless.kernel import files, spawn, syscalls, userns
+from rootless.storage import drivers
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -39,6 +40,7 @@ def unshare(argv: list[str]) -> int:
             sys.stderr.flush()
             os._exit(126)
 
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     pid = userns.fork_inside(work)
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -52,6 +54,17 @@ def unshare(argv: list[str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _end_helpers()
+
+
+def _end_helpers() -> None:
+    """End what ``rpod mount`` left there with fuse-overlayfs: it would keep the namespace for ever."""
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            text = files.read_file(f"/proc/{name}/stat").decode("utf-8", "replace")
+            command, _, rest = text.rpartition(")")
+            if command.endswith(f"({drivers.FUSE}") and int(rest.split()[1]) == os.getpid():
+                os.kill(int(name), signal.SIGTERM)
 
 
 def _find(name: str) -> str:
