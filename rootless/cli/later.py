@@ -77,7 +77,7 @@ _IMPOSSIBLE = {
     "--device-cgroup-rule": "there is no device controller without root",
 }
 _OF_CREATE = {"--attach": "create attaches to nothing", "--preserve-fd": "only run hands descriptors on"}
-_OF_RUN = """init-ctr seccomp-policy subgidname subuidname
+_OF_RUN = """init-ctr seccomp-policy
     gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key
     egress runtime"""
 

@@ -134,6 +134,12 @@ class Isolation:
     security_opt: Annotated[
         list[str], option("--security-opt", metavar="OPTION", text="seccomp=FILE, no-new-privileges, mask=PATH …")
     ] = []
+    subgidname: Annotated[
+        str, option("--subgidname", metavar="NAME", text="The group ids of NAME in /etc/subgid, which must be yours.")
+    ] = ""
+    subuidname: Annotated[
+        str, option("--subuidname", metavar="NAME", text="The user ids of NAME in /etc/subuid, which must be yours.")
+    ] = ""
     sysctl: Annotated[list[str], option("--sysctl", metavar="KEY=VALUE", text="A kernel setting of a namespace.")] = []
     uidmap: Annotated[list[str], option("--uidmap", metavar="INSIDE:OUTSIDE:SIZE", text="A line of the uid map.")] = []
     userns: Annotated[

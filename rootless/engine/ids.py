@@ -81,12 +81,31 @@ def _map(
         found = map_of(arguments["target"])
         default = userns.default_map(ranges)
         return None if (found.uids, found.gids) == (default.uids, default.gids) else found
+    if options.subuidname or options.subgidname:
+        return _named(options, ranges)
     maps = idmaps.choose(record.userns, options.uidmap, options.gidmap, ranges)
     if maps is None and mode == "auto":
         from rootless.engine import autoids
 
         return autoids.choose(record, store, ranges)
     return maps
+
+
+def _named(options: ContainerOptions, ranges: userns.Ranges) -> userns.IdMap:
+    """``--subuidname``, ``--subgidname``: the ranges under a name, from 0 on; one name stands for both."""
+    if options.userns or options.uidmap or options.gidmap:
+        raise UsageError("--subuidname and --subgidname do not go together with --userns, --uidmap and --gidmap")
+    uid_name, gid_name = options.subuidname or options.subgidname, options.subgidname or options.subuidname
+    named = userns.ranges_of(uid_name, gid_name)
+    for name, found, own, path in (
+        (uid_name, named.uids, ranges.uids, "/etc/subuid"),
+        (gid_name, named.gids, ranges.gids, "/etc/subgid"),
+    ):
+        if not found:
+            raise UsageError(f"there are no ids of {name!r} in {path}", f"grep . {path}")
+        if not set(found) <= set(own):
+            raise UsageError(f"the ids of {name!r} in {path} are not yours: newuidmap would refuse them")
+    return userns.IdMap(idmaps.flatten(named.uids), idmaps.flatten(named.gids))
 
 
 def keep_own_files(options: ContainerOptions, record: ContainerRecord, mounts: list[Wanted]) -> None:

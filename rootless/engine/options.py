@@ -176,6 +176,8 @@ class ContainerOptions(ResourceOptions, RareOptions):
     shm_size: str = ""
     stop_signal: str = ""
     stop_timeout: int | None = None  # seconds
+    subgidname: str = ""
+    subuidname: str = ""
     sysctl: list[str] = []
     systemd: str = "true"
     timeout: int = 0  # seconds, 0 = none

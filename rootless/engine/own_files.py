@@ -33,7 +33,7 @@ def wanted(options: ContainerOptions, record: ContainerRecord, mounts: list[Want
         raise UsageError("--map-user does not go together with --userns, --uidmap and --gidmap, which say it all")
     allowed = config.load().containers.map_user if options.map_user is None else options.map_user
     root = record.user.partition(":")[0] in ("", "0", "root")
-    said = options.userns or options.uidmap or options.gidmap or record.uid_map or record.join
+    said = options.userns or options.subuidname or options.uidmap or options.gidmap or record.uid_map or record.join
     if not allowed or root or said or not idmaps.is_default(record.userns):
         return False
     return any(mount.kind == "bind" and not mount.chown and _is_ours(mount.source) for mount in mounts)

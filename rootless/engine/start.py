@@ -156,7 +156,7 @@ def _plan(container: Container) -> LaunchPlan:
         _check_joined_map(record, ranges)
     elif "user" not in record.join:
         plan.maps = id_map(record, ranges)
-    if plan.maps is not None and plan.maps.single:
+    if plan.maps is not None and not record.uid_map and plan.maps.single:
         _say_single_id()
     plan.joins = _join_pids(record)
     if record.uid_map:

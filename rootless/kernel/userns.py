@@ -51,8 +51,8 @@ class IdMap:
 
     @property
     def single(self) -> bool:
-        """Whether only one id is mapped (no subordinate ids)."""
-        return sum(e.size for e in self.uids) == 1 or sum(e.size for e in self.gids) == 1
+        """Whether only one user id and one group id are mapped (no subordinate ids)."""
+        return sum(e.size for e in self.uids) == 1 and sum(e.size for e in self.gids) == 1
 
 
 class Ranges:
@@ -122,6 +122,11 @@ def read_ranges() -> Ranges:
     uids = _parse_ranges("/etc/subuid", owners) or _ask_getsubids(owner, [])
     gids = _parse_ranges("/etc/subgid", owners) or _ask_getsubids(owner, ["-g"])
     return Ranges(uids, gids)
+
+
+def ranges_of(uid_owner: str, gid_owner: str) -> Ranges:
+    """The subordinate ids that stand under these names. Whether the user may map them is another question."""
+    return Ranges(_parse_ranges("/etc/subuid", (uid_owner, "")), _parse_ranges("/etc/subgid", (gid_owner, "")))
 
 
 def _extents(own: int, ranges: list[tuple[int, int]]) -> list[Extent]:

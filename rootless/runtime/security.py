@@ -13,6 +13,7 @@ import resource
 
 from rootless.errors import LaunchError, LimitError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import files, syscalls
+from rootless.kernel.userns import HINT_RANGES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -410,10 +411,15 @@ def _set_ids(process: Process, *, keep_groups: bool) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise LaunchError(
-            f"the container's id map lacks user {process.uid} or one of the groups {process.gid}, {process.groups}",
-            "rpod unshare cat /proc/self/uid_map shows what there is; an administrator adds more to /etc/subuid",
-        ) from error
+        raise _lacking(process) from error
+
+
+def _lacking(process: Process) -> LaunchError:
+    groups = ", ".join(map(str, sorted({process.gid, *process.groups})))
+    return LaunchError(
+        f"the container's id map lacks user {process.uid} or one of the groups {groups}",
+        f"--userns auto:size=N and --uidmap say how many ids there are; an administrator gives more: {HINT_RANGES}",
+    )
 
 
 def _set_groups(process: Process) -> None:
@@ -422,7 +428,7 @@ def _set_groups(process: Process) -> None:
     except PermissionError:
         # setgroups is denied in a namespace of one id: the caller's groups stay, and no others can be had.
         if set(process.groups) - {process.gid}:
-            raise
+            raise _lacking(process) from None
 
 
 def _raise_administration() -> None:

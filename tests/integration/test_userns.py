@@ -70,6 +70,23 @@ def test_maps_of_the_users_own(rpod: Rpod, image: str) -> None:
     assert owner == "0"
 
 
+def test_one_user_and_many_groups(rpod: Rpod, image: str) -> None:
+    """One id in a map that was asked for is no lack of subordinate ids."""
+    words = ("--uidmap", "0:0:1", "--gidmap", "0:0:1", "--gidmap", "1:1:100")
+    done = rpod("run", "--rm", "--network", "none", *words, image, "cat", "/proc/self/uid_map", "/proc/self/gid_map")
+    assert [line.split()[::2] for line in done.out.splitlines()] == [["0", "1"], ["0", "1"], ["1", "100"]]
+    assert done.err == ""
+
+
+def test_ranges_by_name(rpod: Rpod, image: str) -> None:
+    name = pwd.getpwuid(UID).pw_name
+    assert rpod.ok(
+        "run", "--rm", "--network", "none", "--subuidname", name, image, "cat", "/proc/self/uid_map"
+    ).split()[:2] == ["0", "1"]
+    assert "nobody-here" in rpod.fails("run", "--rm", "--subgidname", "nobody-here", image, "true")
+    assert "--userns" in rpod.fails("run", "--rm", "--subuidname", name, "--userns", "auto", image, "true")
+
+
 def test_the_namespace_of_another_container(rpod: Rpod, image: str) -> None:
     rpod.ok("run", "-d", "--name", "base", image, "sleep", "60")
     script = "readlink /proc/self/ns/user"
