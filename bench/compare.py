@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 import peers  # noqa: E402
+import transfers  # noqa: E402
 from cases import CASES, Case  # noqa: E402
 from support import busybox, oci  # noqa: E402
 from support.registry import PlainRegistry  # noqa: E402
@@ -134,8 +135,26 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
                             yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
                             if case.name == "exec":
                                 yield memory(pair)
+    yield from transfer_rows(folder, runtime, runs, only)
     if not only or any(word in "rpod-runtime" for word in only):
         yield bundle_row(folder, runtime, runs)
+
+
+def transfer_rows(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[dict[str, object]]:
+    """Pull and push of a larger image."""
+    with contextlib.ExitStack() as stack:
+        wanted = [
+            case
+            for case in transfers.cases(folder / "targets", stack)
+            if not only or any(word in case.name for word in only)
+        ]
+        if not wanted:
+            return
+        source = stack.enter_context(PlainRegistry(folder / "source"))
+        image = transfers.write_image(folder / "large", source)
+        pair = stack.enter_context(engines(folder / "transfers", runtime / "t", "overlay", image))
+        for case in wanted:
+            yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
 
 
 def bundle_row(folder: Path, runtime: Path, runs: int) -> dict[str, object]:

@@ -29,6 +29,7 @@ from rootless.image.manifest import Manifest
 from rootless.image.progress import COPYING, DONE, EXISTS, WAITING
 from rootless.image.upload import RefusedManifestError, Uploader
 from rootless.kernel import fastjson, files
+from rootless.state import events
 from rootless.storage import compress
 from rootless.storage.archive import Archive
 from rootless.storage.images import ImageStore
@@ -99,6 +100,7 @@ def push(source: str, target: str, wanted: PushOptions, progress: Progress | Non
     finally:
         shown.close()
         transport.close()
+    events.of_image("push", image.id, str(place))
     if wanted.digestfile:
         try:
             files.write_atomic(wanted.digestfile, digest.encode(), mode=0o644, sync=False)

@@ -7,7 +7,6 @@ keeps it (``credHelpers`` for one registry, Docker's ``credsStore`` for all).
 from __future__ import annotations
 
 import base64
-import binascii
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -198,7 +197,7 @@ def _entry(value: object, path: str) -> Credentials | None:
         raise RegistryError(f"{path}: not a file of credentials", "mend or remove it")
     try:
         user, _, password = base64.b64decode(text, validate=True).decode("utf-8").rstrip("\0").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, or not UTF-8 in it
         raise RegistryError(f"{path}: an entry's auth is not base64", "log in again") from None
     return Credentials(user, password, token) if user or token else None
 
