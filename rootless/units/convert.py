@@ -30,7 +30,7 @@ _DEPENDENCIES = frozenset(
     """After Before BindsTo Conflicts OnFailure OnSuccess PartOf PropagatesReloadTo PropagatesStopTo
     ReloadPropagatedFrom Requires Requisite StopPropagatedFrom Upholds Wants""".split()
 )
-_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
 _XDG = {"DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache", "CONFIG": ".config"}
 
 
@@ -46,7 +46,7 @@ class Source:
         section = self.kind.section
         entry = unit.last(section, "ServiceName")
         base = (entry.text.removesuffix(".service") if entry else "") or stem + self.kind.suffix
-        if not base or not _CHARACTERS.issuperset(base) or base.startswith("."):
+        if not base or not NAME_CHARACTERS.issuperset(base) or base.startswith("."):
             raise UnitError(unit.path, entry.line if entry else 0, f"{base!r} cannot be the name of a service")
         self.service_name = f"{base}.service"
         self.resource = _resource(unit, name, stem, base)

@@ -7,7 +7,7 @@ import os
 from rootless.kernel import files
 from rootless.units import search, words
 from rootless.units.container import convert_container
-from rootless.units.convert import NETWORK_UNIT, Source
+from rootless.units.convert import NAME_CHARACTERS, NETWORK_UNIT, Source
 from rootless.units.keys import KINDS_LATER
 from rootless.units.resources import convert_image, convert_volume
 from rootless.units.service import Service, install_links
@@ -84,6 +84,7 @@ def _later(name: str, path: str) -> UnitError:
 def _failing(name: str, path: str, error: UnitError, unit: UnitFile | None) -> Service:
     """A service that says why there is none: whoever starts it, or boots, sees the reason."""
     stem, _, kind = name.rpartition(".")
+    stem = "".join(c if c in NAME_CHARACTERS else "_" for c in stem)
     service = Service(f"{stem if kind == 'container' else f'{stem}-{kind}'}.service", path)
     service.add("Unit", "Description", f"{words.literal(name)} has a mistake")
     service.add("Unit", "SourcePath", words.literal(path))

@@ -54,7 +54,8 @@ class Service:
         for section, assignments in self.sections.items():
             if assignments:
                 lines += ["", f"[{section}]", *(f"{key}={value}" for key, value in assignments)]
-        return "\n".join([*lines, ""])
+        # A path may hold line ends, and must not become lines of its own.
+        return "\n".join([line.replace("\n", " ") for line in lines] + [""])
 
     def link_target(self, link: str) -> str:
         """What the link at ``link`` points to."""
