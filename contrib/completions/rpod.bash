@@ -27,7 +27,7 @@ _rpod_spec() {
             verbs='install list ls print remove rm sync verify'
             ;;
         'system')
-            verbs='df doctor events info prune'
+            verbs='check df doctor events info prune'
             ;;
         'volume')
             verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
@@ -366,6 +366,11 @@ _rpod_spec() {
             options='-a --all --cidfile -f --filter -i --ignore -l --latest -t --timeout --time'
             valued='--cidfile -f --filter -t --timeout --time'
             kind='running'
+            ;;
+        'system check')
+            options='-f --force -q --quick -r --repair'
+            valued=''
+            kind=''
             ;;
         'system df')
             options='--format -v --verbose'

@@ -164,6 +164,7 @@ complete -c rpod -n '__rpod_at quadlet' -a remove -d 'Remove Quadlet files; of a
 complete -c rpod -n '__rpod_at quadlet' -a rm -d 'Remove Quadlet files; of an application all of it'
 complete -c rpod -n '__rpod_at quadlet' -a sync -d 'Write the services of all Quadlet files into ~/.config/systemd/user, and remove those of files that have gone'
 complete -c rpod -n '__rpod_at quadlet' -a verify -d 'Say what Quadlet files become, and why they would not start'
+complete -c rpod -n '__rpod_at system' -a check -d 'Look for damage in everything that is stored, and mend it with --repair'
 complete -c rpod -n '__rpod_at system' -a df -d 'Show how much disk images, containers and volumes take'
 complete -c rpod -n '__rpod_at system' -a doctor -d 'Try everything that rpod needs, and say what mends it'
 complete -c rpod -n '__rpod_at system' -a events -d 'Print what happens to containers, images and volumes, as it happens.
@@ -791,6 +792,9 @@ complete -c rpod -n '__rpod_in stop "container stop"' -s i -l ignore -d 'A conta
 complete -c rpod -n '__rpod_in stop "container stop"' -s l -l latest -d 'The container that was created last.'
 complete -c rpod -n '__rpod_in stop "container stop"' -s t -l timeout -l time -r -d 'How long to wait before SIGKILL.'
 complete -c rpod -n '__rpod_in stop "container stop"' -a '(rpod __names running 2>/dev/null)'
+complete -c rpod -n '__rpod_in "system check"' -s f -l force -d 'With --repair: remove damaged containers, too.'
+complete -c rpod -n '__rpod_in "system check"' -s q -l quick -d 'Do not read the content of the layers.'
+complete -c rpod -n '__rpod_in "system check"' -s r -l repair -d 'Mend what is damaged.'
 complete -c rpod -n '__rpod_in "system df"' -l format -r -d 'json, or a Go template; see FORMAT in rpod(1).'
 complete -c rpod -n '__rpod_in "system df"' -s v -l verbose -d 'Each one by itself.'
 complete -c rpod -n '__rpod_in "system prune"' -s a -l all -d 'All images that no container uses.'

@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     "image": """build
         verify""",
     "generate": "kube spec",
-    "system": "reset check migrate service connection",
+    "system": "reset migrate service connection",
 }
 
 # Docker's words that mean nothing for one user on one machine, and what to do instead.

@@ -302,6 +302,19 @@ class ImageStore:
             graveyard.close()  # deleting thousands of files needs no lock
         return unused
 
+    def discard(self, hex_id: str) -> None:
+        """Remove a damaged image, record first, and its names. Its layers stay: ``remove_unused_layers``."""
+        path = f"{self.images_dir}/{hex_id}"
+        with self._lock():
+            try:
+                files.remove_tree(f"{path}/image.json")
+                for reference in self.tags().get(hex_id, []):
+                    self._unlink(reference)
+                files.remove_tree(path)
+                files.sync_directory(self.images_dir)
+            except OSError as error:
+                raise StorageError(f"image {hex_id[:12]} cannot be removed: {os_reason(error)}") from error
+
     def _unused_of(self, image: Image) -> list[str]:
         """The layers of a removed image that nothing else needs, uppermost first."""
         from rootless.storage.layers import LayerStore

@@ -142,6 +142,16 @@ class VolumeStore:
         found = [self.get(name) for name in names if name[0] not in "_.-" and _CHARACTERS.issuperset(name)]
         return [volume for volume in found if volume is not None]
 
+    def renew(self, name: str) -> None:
+        """A new record for a volume whose own is damaged; labels and options are lost, the files are not."""
+        directory = f"{self.directory}/{check_name(name)}"
+        volume = Volume(name, f"{directory}/_data", time.time_ns(), {}, {}, anonymous=False)
+        try:
+            files.write_json(f"{directory}/volume.json", volume.to_json())
+            os.makedirs(volume.path, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"volume {name} cannot be mended: {os_reason(error)}") from error
+
     def remove(self, name: str) -> None:
         """Remove a volume and its files. Whether a container uses it is the caller's question.
 

@@ -182,3 +182,17 @@ def cleanup(*, container: str, lock: int, restart: bool) -> int:
     from rootless.engine import cleanup as engine
 
     return engine.cleanup(container, lock, restart=restart)
+
+
+def check(*, force: bool, quick: bool, repair: bool) -> int:
+    """Look for damage, and mend it."""
+    from rootless.engine import check as engine
+
+    if force and not repair:
+        raise UsageError("--force without --repair changes nothing", "rpod system check --repair --force")
+
+    def announce(damage: engine.Damage) -> None:
+        end = f" ({damage.remedy})" if damage.mended else " (needs --force)" if damage.needs_force and repair else ""
+        output.emit(f"{damage.what}: {damage.why}{end}")
+
+    return 0 if engine.check(quick=quick, repair=repair, force=force, announce=announce) else 1

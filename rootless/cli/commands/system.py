@@ -75,3 +75,12 @@ class Cleanup:
     container: Annotated[str, argument("ID")]
     lock: Annotated[int, option("--lock", metavar="FD", text="The alive lock, handed on by the monitor.")] = -1
     restart: Annotated[bool, option("--restart", text="Start it again: the time has come.")] = False
+
+
+@command("system check", runs="system:check", examples=["rpod system check --quick", "rpod system check --repair"])
+class Check:
+    """Look for damage in everything that is stored, and mend it with --repair. Status 1: something is damaged."""
+
+    force: Annotated[bool, option("--force", "-f", text="With --repair: remove damaged containers, too.")] = False
+    quick: Annotated[bool, option("--quick", "-q", text="Do not read the content of the layers.")] = False
+    repair: Annotated[bool, option("--repair", "-r", text="Mend what is damaged.")] = False

@@ -1,0 +1,216 @@
+"""``system check``: find what is damaged in the store, and mend it.
+
+::
+
+    leftovers ─► layers ─► images ─► containers ─► volumes
+
+A damage knows how it is mended. Nothing that can still be used is lost by that: a damaged
+layer or image goes (it can be pulled again), a volume gets a new record and keeps its files,
+a container goes only when that was allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rootless import paths
+from rootless.engine import reconcile, remove
+from rootless.errors import NotFoundError, RpodError, StorageError
+from rootless.kernel import files
+from rootless.state.containers import Containers
+from rootless.storage.archive import Archive
+from rootless.storage.image_record import Image
+from rootless.storage.images import ImageStore
+from rootless.storage.layers import LayerStore
+from rootless.storage.volumes import VolumeStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class Damage:
+    """Something that is wrong: ``what`` it concerns and ``why``. ``remedy`` says what mending does."""
+
+    __slots__ = ("mend", "mended", "needs_force", "remedy", "what", "why")
+
+    def __init__(
+        self, what: str, why: str, remedy: str, mend: Callable[[], object], *, needs_force: bool = False
+    ) -> None:
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        self.mend = mend
+        self.needs_force = needs_force
+        self.mended = False
+
+
+def check(*, quick: bool, repair: bool, force: bool, announce: Callable[[Damage], object]) -> bool:
+    """Look at everything and tell ``announce`` of each damage; whether nothing is wrong any more.
+
+    ``quick`` does not read the layers' content. With ``repair`` each damage is mended, with
+    ``force`` damaged containers are removed, too. A damage that cannot be mended raises its error.
+    """
+    survey = _Survey(quick=quick)
+    sound = True
+    for damage in survey.run():
+        if repair and (force or not damage.needs_force):
+            damage.mend()
+            damage.mended = True
+        announce(damage)
+        sound = sound and damage.mended
+    return sound
+
+
+class _Survey:
+    """One look at the store. What it found damaged matters for what is looked at later."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self._quick = quick
+        self._layers = LayerStore(paths.data())
+        self._images = ImageStore(paths.data())
+        self._bad_layers: set[str] = set()
+
+    def run(self) -> Iterator[Damage]:
+        """Every damage, in an order in which they can be mended."""
+        yield from self._leftovers()
+        self._bad_layers = set()
+        layers = list(self._damaged_layers())
+        yield from self._damaged_images()
+        yield from self._damaged_containers()
+        yield from layers  # when nothing refers to them any more
+        yield from self._orphans()
+        yield from self._damaged_volumes()
+
+    def _leftovers(self) -> Iterator[Damage]:
+        """What killed commands left: it is in nobody's way, and swept by the next pull, too."""
+        staging = f"{paths.data()}/staging"
+        for name in _names(staging):
+            lock = files.Lock.acquire(f"{staging}/{name}", wait=False) if name.endswith(".lock") else None
+            if lock is not None:
+                lock.release()
+                yield Damage(f"staging/{name[:-5]}", "left by a command that was killed", "removed", reconcile.sweep)
+        for name in _names(self._images.images_dir):
+            if not os.path.exists(f"{self._images.images_dir}/{name}/image.json"):
+                yield Damage(f"image {name[:12]}", "half-written: it has no record", "removed", self._images.sweep)
+        for name in _names(self._images.tags_dir):
+            if not os.path.exists(f"{self._images.tags_dir}/{name}/image.json"):
+                yield Damage(f"name {name.replace('+', '/')}", "it leads to no image", "removed", self._images.sweep)
+
+    def _damaged_layers(self) -> Iterator[Damage]:
+        for name in _names(self._layers.directory):
+            path = f"{self._layers.directory}/{name}"
+            if len(name) != 64 or not _HEX.issuperset(name):
+                yield Damage(f"layers/{name[:64]}", "no layer has such a name", "removed", partial(_discard, path))
+                continue
+            chain_id = f"sha256:{name}"
+            why = self._layer_damage(chain_id)
+            if why:
+                self._bad_layers.add(chain_id)
+                yield Damage(f"layer {name[:12]}", why, "removed", partial(self._layers.remove, chain_id))
+
+    def _layer_damage(self, chain_id: str) -> str:
+        try:
+            info = self._layers.info(chain_id)
+            if info.parent and not self._layers.has(info.parent):
+                return f"the layer below it is missing: {info.parent[7:19]}"
+            if not os.path.isdir(self._layers.path(chain_id)):
+                return "its tree is missing"
+            if not self._quick:
+                with Archive(self._layers, chain_id) as archive:
+                    while archive.read():
+                        pass
+        except NotFoundError:
+            return "half-written: it has no record"
+        except StorageError as error:
+            return error.message
+        return ""
+
+    def _damaged_images(self) -> Iterator[Damage]:
+        for name in _names(self._images.images_dir):
+            path = f"{self._images.images_dir}/{name}"
+            if os.path.exists(f"{path}/image.json") and (why := self._image_damage(path)):
+                yield Damage(f"image {name[:12]}", why, "removed: pull it again", partial(self._images.discard, name))
+
+    def _image_damage(self, path: str) -> str:
+        try:
+            image = Image.read(path)
+            if f"sha256:{hashlib.sha256(image.raw_config()).hexdigest()}" != image.id:
+                return "its config has another digest"
+            if f"sha256:{hashlib.sha256(image.manifest()).hexdigest()}" != image.digest:
+                return "its manifest has another digest"
+        except RpodError as error:
+            return error.message
+        for chain_id in image.layers:
+            if chain_id in self._bad_layers:
+                return f"its layer {chain_id[7:19]} is damaged"
+            if not self._layers.has(chain_id):
+                return f"its layer {chain_id[7:19]} is missing"
+        return ""
+
+    def _damaged_containers(self) -> Iterator[Damage]:
+        store = Containers()
+        for ident in sorted(store.ids()):
+            container = store.by_id(ident)
+            try:
+                record = container.record
+            except NotFoundError:
+                continue  # being made, or just removed
+            except StorageError as error:
+                why = error.message
+            else:
+                lost = [c for c in record.layers if c in self._bad_layers or not self._layers.has(c)]
+                why = f"its layer {lost[0][7:19]} is damaged or missing" if lost else ""
+            if why:
+                yield Damage(
+                    f"container {ident[:12]}",
+                    why,
+                    "removed",
+                    partial(remove.remove, container, force=True, volumes=False, timeout_s=0),
+                    needs_force=True,
+                )
+
+    def _orphans(self) -> Iterator[Damage]:
+        try:
+            unused = self._images.unused_layers()
+        except StorageError:
+            return  # a damaged record, told of already: what it needs is not known
+        for chain_id in unused:
+            yield Damage(
+                f"layer {chain_id[7:19]}", "nothing uses it", "removed", partial(self._layers.remove, chain_id)
+            )
+
+    def _damaged_volumes(self) -> Iterator[Damage]:
+        store = VolumeStore(paths.data())
+        for name in _names(store.directory):
+            try:
+                volume = store.get(name)
+            except RpodError as error:
+                yield Damage(f"volume {name}", error.message, "has a new record", partial(store.renew, name))
+                continue
+            if volume is None:
+                yield Damage(f"volume {name}", "it has no record", "has a new record", partial(store.renew, name))
+            elif not os.path.isdir(volume.path):
+                yield Damage(
+                    f"volume {name}",
+                    "its directory is missing",
+                    "is empty",
+                    partial(os.makedirs, volume.path, 0o755, exist_ok=True),
+                )
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _discard(path: str) -> None:
+    from rootless.kernel import userns
+
+    userns.remove_tree_inside(path)

@@ -1,0 +1,103 @@
+"""``system check`` finds each kind of damage, and ``--repair`` mends it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rootless.kernel import userns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.shell import Rpod
+
+
+def only(folder: Path) -> Path:
+    (found,) = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return found
+
+
+def flip(path: Path) -> None:
+    """Change one bit, and neither length nor time."""
+
+    def work() -> None:
+        info = os.stat(path)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+    userns.call_inside(work)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a flipped bit in a layer": (lambda data: flip(only(data / "layers") / "fs" / "hello"), "is damaged"),
+    "a layer cut short": (lambda data: os.truncate(only(data / "layers") / "fs" / "hello", 100), "too short"),
+    "a missing file": (lambda data: (only(data / "layers") / "fs" / "hello").unlink(), "no such file"),
+    "a layer's torn record": (lambda data: (only(data / "layers") / "layer.json").write_text("{"), "cannot be read"),
+    "a layer without a record": (lambda data: (only(data / "layers") / "layer.json").unlink(), "half-written"),
+    "a layer's torn assembly": (lambda data: os.truncate(only(data / "layers") / "assembly.zst", 9), "is damaged"),
+    "a missing layer": (
+        lambda data: userns.remove_tree_inside(str(only(data / "layers"))),
+        "is missing",
+    ),
+    "a torn image record": (lambda data: (only(data / "images") / "image.json").write_text(""), "cannot be read"),
+    "an image without a record": (lambda data: (only(data / "images") / "image.json").unlink(), "half-written"),
+    "another config": (lambda data: flip(only(data / "images") / "config.json"), "another digest"),
+    "another manifest": (lambda data: flip(only(data / "images") / "manifest.json"), "manifest has another digest"),
+    "a name of nothing": (
+        lambda data: (data / "tags" / "localhost+x:1").symlink_to("../images/none"),
+        "leads to no image",
+    ),
+    "something strange": (lambda data: (data / "layers" / "strange").mkdir(), "no layer has such a name"),
+    "a killed command's rest": (
+        lambda data: ((data / "staging" / "ab").mkdir(), (data / "staging" / "ab.lock").touch()),
+        "killed",
+    ),
+    "a volume's torn record": (lambda data: (only(data / "volumes") / "volume.json").write_text("?"), "volume v"),
+    "a volume without a record": (lambda data: (only(data / "volumes") / "volume.json").unlink(), "no record"),
+    "a volume without files": (lambda data: (only(data / "volumes") / "_data").rename(data / "moved"), "missing"),
+}
+
+
+@pytest.fixture
+def stored(fresh_rpod: Rpod) -> Rpod:
+    """An image and a volume."""
+    fresh_rpod.ok("run", "--rm", "hello")
+    fresh_rpod.ok("volume", "create", "v")
+    assert fresh_rpod.ok("system", "check") == ""
+    return fresh_rpod
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_every_damage_is_found_and_mended(stored: Rpod, kind: str) -> None:
+    damage, says = DAMAGES[kind]
+    damage(stored.data)
+    found = stored("system", "check")
+    assert found.code == 1 and says in found.out, found
+    assert "Traceback" not in found.err
+    mended = stored("system", "check", "--repair")
+    assert (mended.code == 0 and "removed" in mended.out) or "new record" in mended.out or "empty" in mended.out, mended
+    assert stored.ok("system", "check") == ""
+    assert "Hello" in stored.ok("run", "--rm", "hello") or stored.ok("run", "--rm", "hello")
+    assert stored.ok("volume", "ls", "-q") == "v"
+
+
+def test_quick_leaves_the_content_unread(stored: Rpod) -> None:
+    flip(only(stored.data / "layers") / "fs" / "hello")
+    assert stored.ok("system", "check", "--quick") == ""
+    assert stored("system", "check").code == 1
+
+
+def test_a_damaged_container_goes_only_when_that_is_allowed(stored: Rpod) -> None:
+    ident = stored.ok("create", "hello")
+    (stored.data / "containers" / ident / "container.json").write_text("{")
+    found = stored("system", "check", "--repair")
+    assert found.code == 1 and f"container {ident[:12]}" in found.out and "needs --force" in found.out
+    assert stored("system", "check", "--repair", "--force").code == 0
+    assert stored.ok("system", "check") == "" and stored.ok("ps", "-aq") == ""
+    assert "changes nothing" in stored.fails("system", "check", "--force")
