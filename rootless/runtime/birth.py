@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 
-from rootless.errors import LaunchError, os_reason
+from rootless.errors import LaunchError, RpodError, os_reason
 from rootless.kernel import syscalls
 from rootless.runtime import init, messages
 
@@ -101,6 +101,8 @@ def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[
     if middle == 0:
         try:
             os.close(read_end)
+            if plan.spec.process.oom_score_adj is not None:
+                init.set_oom_score(plan.spec.process.oom_score_adj)
             if hidden:
                 syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
             if plan.shifted:
@@ -115,8 +117,9 @@ def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[
             if plan.shifted and plan.maps is not None:
                 outer.write_maps(pid, plan)
             os.write(write_end, str(pid).encode())
-        except OSError as error:
-            os.write(write_end, f"!{os_reason(error)}".encode())
+        except (RpodError, OSError) as error:
+            reason = error.message if isinstance(error, RpodError) else os_reason(error)
+            os.write(write_end, f"!{reason}".encode())
         finally:
             os._exit(0)
     os.close(write_end)

@@ -40,6 +40,8 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
         prepared = program.prepare(plan.spec)  # while the id maps are written
         if channel.receive().kind != "mapped":
             os._exit(1)
+        if plan.spec.process.oom_score_adj is not None:
+            set_oom_score(plan.spec.process.oom_score_adj)
         if plan.maps is None:
             # In a joined user namespace others live already: none may trace us, or open what we are (exe, mem, fd).
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -116,8 +118,6 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
         streams.inside = [slave, slave, slave]
     _make_workdir(root, spec)
     _protect(spec, root)
-    if spec.process.oom_score_adj is not None:
-        set_oom_score(spec.process.oom_score_adj)
     if extras is not None:
         extras.before_pivot(channel)
     mounts.pivot(root, move=extras is not None and not extras.pivot)
@@ -266,9 +266,13 @@ def _configure_kernel(spec: Spec) -> None:
 
 
 def set_oom_score(value: int) -> None:
-    """oom_score_adj of this process (proc(5)). LaunchError where the kernel refuses."""
+    """oom_score_adj of this process (proc(5)), while it may write to its own /proc entries. Raises LaunchError.
+
+    They are the real root's as soon as it changes its ids or is not dumpable; children inherit the value.
+    """
     try:
-        files.write_plain("/proc/self/oom_score_adj", str(value))
+        if int(files.read_file("/proc/self/oom_score_adj")) != value:
+            files.write_plain("/proc/self/oom_score_adj", str(value))
     except OSError as error:
         raise LaunchError(
             f"the OOM score cannot be set to {value}: {os_reason(error)}",

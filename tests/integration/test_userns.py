@@ -214,6 +214,15 @@ def test_a_container_without_the_users_own_id(
     assert line.split()[0] == str(first)
 
 
+@pytest.mark.parametrize("mode", ["host", "keep-id", "nomap"])
+def test_settings_that_only_the_user_may_make(rpod: Rpod, image: str, mode: str) -> None:
+    words = ("--network", "none", "--userns", mode, "--oom-score-adj", "300", "--ulimit", "core=5", "--shm-size", "1m")
+    script = "cat /proc/self/oom_score_adj; ulimit -c; stat -c %a /dev/shm; df -k /dev/shm | tail -n 1"
+    out = rpod.ok("run", "--rm", *words, image, "sh", "-c", script).split()
+    assert out[0] == "300"
+    assert "1024" in out
+
+
 def test_the_user_does_not_exist_under_nomap(rpod: Rpod, image: str, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
     tmp_path.chmod(0o777)
