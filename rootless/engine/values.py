@@ -84,7 +84,7 @@ def duration_ns(text: str, option: str) -> int:
                 unit += character
             else:
                 digits += character
-        if digits != "\0" or not text or total >= 1 << 62:
+        if digits != "\0" or not text or "-" in text or total >= 1 << 62:
             raise ValueError
     except (ValueError, KeyError):
         raise UsageError(f"{option} {text}: not a time", "numbers with ms, s, m or h: 1m30s") from None

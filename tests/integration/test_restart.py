@@ -80,6 +80,18 @@ def test_whoever_stops_it_ends_the_waiting(rpod: Rpod, waiting: str, verb: list[
     assert rpod.ok("inspect", "--format", "{{.State.ExitCode}}", waiting) == "3"
 
 
+def test_what_waits_is_killed(rpod: Rpod, waiting: str) -> None:
+    subprocess.run(["kill", "-9", str(_waiting_pid(rpod))], check=True)
+    wait_for(lambda: status(rpod, waiting) == "exited")
+    rpod.ok("start", waiting)
+    rpod.ok("rm", "-f", "-t", "0", waiting)
+
+
+def _waiting_pid(rpod: Rpod) -> int:
+    ident = rpod.ok("ps", "-aq", "--no-trunc").encode()
+    return next(int(e.name) for e in Path("/proc").iterdir() if e.name.isdecimal() and ident in _command_line(e))
+
+
 def test_rm_force_and_start_end_the_waiting(rpod: Rpod, waiting: str) -> None:
     rpod.ok("start", waiting)
     assert count(rpod, waiting) == 0, "a start by hand begins anew"
