@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rootless.state.container import Container
 
 _POLICIES = ("no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always")
+_AFTER_FAILURE = ("on-failure", "on-abnormal", "always")
 _STOP_MARGIN_S = 60  # of systemd's patience beyond rpod's own
 
 
@@ -92,16 +93,19 @@ def service(container: Container, choice: Choice, named: Callable[[list[str]], s
     if choice.new:
         _made_anew(made, container, patience_s, named)
     else:
-        _existing(made, target, patience_s)
+        _existing(made, target, patience_s, restarts=choice.restart_policy in _AFTER_FAILURE)
     made.add("Install", "WantedBy", "default.target")
     return made
 
 
-def _existing(made: Service, target: str, patience_s: int) -> None:
+def _existing(made: Service, target: str, patience_s: int, *, restarts: bool) -> None:
     """A service that stays with the container: its output goes to the journal, its exit code to systemd."""
     stop = [*program(), "stop", "--ignore", "-t", str(patience_s), target]
     made.add("Service", "Type", "exec")
-    made.add("Service", "SuccessExitStatus", "143")  # ended by the SIGTERM of a stop
+    # What a stop ends with SIGTERM or SIGKILL has not failed; a SIGKILL from elsewhere is a reason to start again.
+    made.add("Service", "SuccessExitStatus", "143 137")
+    if restarts:
+        made.add("Service", "RestartForceExitStatus", "137")
     made.command("ExecStart", [*program(), "start", "--attach", target])
     made.command("ExecStop", stop)
     made.command("ExecStopPost", stop, optional=True)
