@@ -4,12 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info inspect kill load login logout logs manifest mount pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unmount unpause unshare untag update version volume wait'
+            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info init inspect kill load login logout logs manifest mount pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unmount unpause unshare untag update version volume wait'
             options='--log-level --storage-driver -v --version'
             valued='--log-level --storage-driver'
             ;;
         'container')
-            verbs='attach cleanup commit cp create diff exec exists export inspect kill list logs ls mount pause port prune ps remove rename restart rm run start stats stop top umount unmount unpause update wait'
+            verbs='attach cleanup commit cp create diff exec exists export init inspect kill list logs ls mount pause port prune ps remove rename restart rm run start stats stop top umount unmount unpause update wait'
             ;;
         'generate')
             verbs='systemd'
@@ -181,6 +181,11 @@ _rpod_spec() {
             options='-f --format'
             valued='-f --format'
             kind=''
+            ;;
+        'init' | 'container init')
+            options='-a --all -l --latest'
+            valued=''
+            kind='containers'
             ;;
         'inspect')
             options='-f --format -l --latest -s --size -t --type'

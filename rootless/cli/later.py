@@ -10,11 +10,9 @@ if TYPE_CHECKING:
 
 # Commands that are planned, by noun ("" = rpod itself).
 COMMANDS: dict[str, str] = {
-    "": """init
-        build builder secret
+    "": """build builder secret
         artifact farm completion config check network pod kube compose cri
         dashboard""",
-    "container": "init",
     "image": """build
         verify""",
     "generate": "kube spec",

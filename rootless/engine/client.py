@@ -130,10 +130,22 @@ def run_attached(
     return code
 
 
-def attach(container: Container, *, detach_keys: str | None, no_stdin: bool, sig_proxy: bool) -> int:
-    """Join the clients of a running container; its exit code at the end, 0 when the user detached."""
+def attach(
+    container: Container,
+    *,
+    detach_keys: str | None,
+    no_stdin: bool,
+    sig_proxy: bool,
+    begin: Callable[[], None] | None = None,
+) -> int:
+    """Join the clients of a running container; its exit code at the end, 0 when the user detached.
+
+    ``begin`` is called when nothing of its output can be missed any more.
+    """
     record = container.record
     peer = Monitor(container, connect(container), take_over=False)
+    if begin:
+        begin()
     events.of_container(record, "attach")
     session = Session(
         peer,

@@ -25,7 +25,8 @@ def inside(container: Container, work: Callable[[int], object]) -> object:
     ``root_fd`` is the container's root directory. The child is not chrooted: whoever opens a
     path must do so with openat2 and RESOLVE_IN_ROOT. Its RpodError is raised here.
     """
-    if container.state().running:
+    state = container.state()
+    if state.running or state.waits:
         return _running(container, work)
     return _stopped(container, work)
 

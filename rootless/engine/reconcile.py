@@ -26,7 +26,7 @@ def release(container: Container) -> None:
     if run is not None and run.boot_id == paths.boot_id():
         _end_survivors(run)
         cgroup.remove(run.cgroup)
-    for name in ("attach", "slirp.sock"):
+    for name in ("attach", "gate", "slirp.sock"):
         try:
             os.unlink(f"{container.run_directory}/{name}")
         except FileNotFoundError:

@@ -35,7 +35,7 @@ def remove(
             )
         gone += remove(other, force=force, volumes=volumes, timeout_s=timeout_s, depend=True)
     if container.is_alive():
-        if not force:
+        if not force and not container.state().waits:
             raise StateError(
                 f"container {container.name} is {container.state().status}: it cannot be removed",
                 f"rpod stop {container.name}, or rpod rm -f {container.name}",

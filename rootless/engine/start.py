@@ -45,6 +45,10 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
 
             alive = stop.end_waiting(container)
             status = "exited" if alive else container.state().status
+    if alive is None and container.state().waits:
+        from rootless.engine import init
+
+        return init.begin(container, attach=attach, stdin=interactive, detach_keys=detach_keys, sig_proxy=sig_proxy)
     if alive is None:
         if status == "paused":
             raise paused(container)
@@ -74,12 +78,14 @@ def launch_container(
     client_fd: int = -1,
     preserve_fds: int = 0,
     preserved: Sequence[int] = (),
+    gate: bool = False,
     restarted: RunRecord | None = None,
 ) -> launch.Launched:
     """Start the program of ``container``, whose alive lock is given away to its monitor.
 
-    ``restarted`` is the last run where a restart policy starts it again. Where a start fails, the container is what
-    it was before: created, or exited with its last exit code.
+    With a ``gate`` all is set up, and the program waits there for its start. ``restarted`` is the last run where a
+    restart policy starts it again. Where a start fails, the container is what it was before: created, or exited with
+    its last exit code.
     """
     if container.record.requires:
         from rootless.engine import rare
@@ -98,6 +104,7 @@ def launch_container(
         plan = _plan(container)
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
+        plan.gate_path = container.gate_path if gate else ""
         plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
         if service := "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
             from rootless.engine import service_manager

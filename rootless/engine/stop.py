@@ -30,6 +30,8 @@ def stop(container: Container, timeout_s: int | None) -> None:
     Stopping what does not run is no error.
     """
     timeout = container.record.stop_timeout_s if timeout_s is None else timeout_s
+    if container.state().waits:
+        timeout = 0  # there is no program yet that a signal could ask
     mark_stopped(container)
     try:
         pidfd = container.init_pidfd()
@@ -157,7 +159,7 @@ def _take_with_patience(container: Container, patience_s: float) -> files.Lock |
 def kill(container: Container, signal: str) -> None:
     """Send any signal to the program."""
     number = values.signal_number(signal)
-    if not container.is_alive():
+    if not container.is_alive() or container.state().waits:
         raise not_running(container)
     if number == _SIGKILL:
         mark_stopped(container)

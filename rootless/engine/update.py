@@ -78,7 +78,7 @@ def _limit(container: Container, names: list[str], spec: Spec) -> Callable[[], N
     if not names:
         return lambda: None
     state = container.state()
-    if not state.running:
+    if not (state.running or state.waits):
         kept = frozenset(set(cgroup.wanted_limits(spec.resources)) - set(names)) | start.default_limits(spec)
         cgroup.check(
             spec.resources,

@@ -58,7 +58,7 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
                 channel = _wait_at_gate(plan, channel)
                 return channel.fileno()
 
-            run_program(plan.spec, -1, prepared, init=plan.init, die_with_parent=False, at_gate=pass_gate)
+            run_program(plan.spec, -1, prepared, init=plan.init, die_with_parent=plan.parent_stays, at_gate=pass_gate)
         channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
@@ -72,6 +72,8 @@ def _wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel
     """Tell the launcher that only exec is left, and wait until somebody starts the container; the channel to him."""
     channel.send("ready")
     assert plan.gate is not None
+    for fd in plan.launchers_own:
+        os.close(fd)
     starter = messages.Channel(unix.accept(plan.gate))
     channel.close()
     if starter.receive().kind != "go":

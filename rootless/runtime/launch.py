@@ -128,6 +128,9 @@ class _Launcher:
             from rootless.runtime import outer
 
             plan.outer_fd = outer.open_for(plan)
+        if plan.gate_path:
+            plan.gate, plan.parent_stays = unix.listen(plan.gate_path, 1), True
+            plan.launchers_own = [self.report_fd]
         newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
@@ -151,10 +154,11 @@ class _Launcher:
         self.streams.close_inside()
         if network is not None:
             network.finish()
-        channel.send("go")
-        self._await_exec(channel)
+        if plan.gate is None:
+            channel.send("go")
+            self._await_exec(channel)
         if plan.events is not None:
-            plan.events.started(attached=plan.client_fd >= 0)
+            plan.events.launched(started=plan.gate is None, attached=plan.client_fd >= 0)
         self._report({"pid": self.init_pid})
         self._become_monitor(listener)
 
@@ -234,7 +238,7 @@ class _Launcher:
                 start_ticks=process.start_ticks(self.init_pid),
                 monitor_pid=os.getpid(),
                 monitor_ticks=process.start_ticks(os.getpid()),
-                started_ns=time.time_ns(),
+                started_ns=0 if self.plan.gate else time.time_ns(),
                 cgroup=self.cgroup.path,
                 helpers=[[pid, process.start_ticks(pid)] for pid in self.helpers],
                 ports=[port.to_json() for port in network.ports] if network else [],

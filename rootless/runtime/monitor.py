@@ -15,7 +15,7 @@ _FIRST_CHECK_MS = 1
 def arguments(plan: LaunchPlan) -> list[str]:
     """The options of ``plan``, and the commands behind them."""
     argv = ["--exit-file", plan.exit_path, *_log(plan.log)]
-    if plan.client_fd >= 0:
+    if plan.client_fd >= 0 or plan.gate is not None:
         # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
         argv += ["--stdin-once", "1"]
     if plan.notify:

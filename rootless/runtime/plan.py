@@ -86,9 +86,11 @@ class InitPlan:
         "groups",
         "init",
         "joins",
+        "launchers_own",
         "maps",
         "network",
         "outer_fd",
+        "parent_stays",
         "preserve_fds",
         "preserved",
         "root",
@@ -118,6 +120,8 @@ class InitPlan:
         self.preserved: list[int] = []  # descriptors beyond these that the program gets, under their numbers
         self.extras: Extras | None = None  # the rare wishes of a config.json that another engine wrote
         self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
+        self.launchers_own: list[int] = []  # descriptors that init must not hold while it waits at the gate
+        self.parent_stays = False  # with a gate: init is to die with its launcher, which becomes the monitor
 
     def fuse_mounts(self) -> list[Mount]:
         """The mounts besides the root that fuse-overlayfs serves."""
@@ -152,6 +156,7 @@ class LaunchPlan(InitPlan):
         "client_fd",
         "events",
         "exit_path",
+        "gate_path",
         "ident",
         "keep_lock",
         "log",
@@ -178,6 +183,7 @@ class LaunchPlan(InitPlan):
         self.notify: tuple[int, str] | None = None  # the program's sd_notify socket, and the service manager's
         self.attach_path = ""
         self.exit_path = ""
+        self.gate_path = ""  # where init waits to be started; "": it goes on by itself
         self.cgroup_parent = ""
         self.cgroup_manager = "auto"
         self.optional_limits: frozenset[str] = frozenset()

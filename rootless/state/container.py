@@ -188,6 +188,11 @@ class Container:
         return lock
 
     @property
+    def gate_path(self) -> str:
+        """The socket where a program that is set up waits to be started."""
+        return f"{self.run_directory}/gate"
+
+    @property
     def stop_path(self) -> str:
         """The lock that is held as long as somebody stops it."""
         return f"{self.run_directory}/stop.lock"
@@ -236,6 +241,8 @@ class State:
         if alive:
             if run is None or run.pid == 0:
                 return cls("initialized" if end is None else "exited", run, end)
+            if not run.started_ns:
+                return cls("initialized", run, None)
             if run.restart_at_ns:
                 return cls("restarting", run, end)
             if run.stopped_by_user and files.Lock.is_held(container.stop_path):
@@ -262,6 +269,11 @@ class State:
         code = 137 if run.boot_id == paths.boot_id() else 255
         finished_ns = time.time_ns() if code == 137 else run.started_ns  # now it is seen; after a reboot nobody knows
         return ExitRecord(code=code, signal=9 if code == 137 else 0, finished_ns=finished_ns)
+
+    @property
+    def waits(self) -> bool:
+        """Whether everything is set up and the program waits to be started (``init``)."""
+        return self.status == "initialized" and self.run is not None and self.run.pid != 0
 
     @property
     def running(self) -> bool:

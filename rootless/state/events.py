@@ -138,9 +138,9 @@ class Reporter:
         self._record = record
         self.path = log_path()
 
-    def started(self, *, attached: bool) -> None:
-        """The program runs; ``attached``: somebody stays with it."""
-        of_container(self._record, "init", "start", *(("attach",) if attached else ()))
+    def launched(self, *, started: bool, attached: bool) -> None:
+        """Everything is set up; ``started``: the program runs, ``attached``: somebody stays with it."""
+        of_container(self._record, "init", *(("start",) if started else ()), *(("attach",) if attached else ()))
 
     def environment(self) -> dict[str, str]:
         """For the monitor, which adds exit code and time: in its environment, which only the user can read."""

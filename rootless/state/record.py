@@ -184,7 +184,7 @@ class RunRecord(Record):
         "start_ticks": 0,
         "monitor_pid": 0,
         "monitor_ticks": 0,
-        "started_ns": 0,
+        "started_ns": 0,  # 0: everything is set up, and the program waits for start
         "cgroup": "",
         "helpers": [],  # [[pid, start_ticks], …]
         "ports": [],

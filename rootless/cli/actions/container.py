@@ -1,4 +1,4 @@
-"""``container exists``, ``container prune``, ``container cleanup``."""
+"""``init``, ``container exists``, ``container prune``, ``container cleanup``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rootless.state.container import Container
 
 _LIVE = ("running", "stopping", "paused")
+_IDLE = ("created", "exited")
 
 
 def exists(*, container: str) -> int:
@@ -24,6 +25,14 @@ def exists(*, container: str) -> int:
     except ConflictError:
         return 0  # there are several
     return 0
+
+
+def init(*, containers: list[str], all: bool, latest: bool) -> int:
+    """Set containers up to the exec of their programs."""
+    from rootless.engine import init as engine
+
+    each = Each().choose(containers, everything=all, latest=latest, only=lambda status: status in _IDLE)
+    return each.do(engine.initialize)
 
 
 def prune(*, filter: list[str], force: bool) -> int:

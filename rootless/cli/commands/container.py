@@ -1,4 +1,4 @@
-"""What stands only under the noun ``container``: ``exists prune cleanup``."""
+"""``init``, and what stands only under the noun ``container``: ``exists prune cleanup``."""
 
 # ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
@@ -16,6 +16,20 @@ class Exists:
     """Status 0 if the container is there, 1 if not."""
 
     container: Annotated[str, argument("CONTAINER")]
+
+
+@command(
+    "init",
+    "container init",
+    runs="container:init",
+    examples=["rpod init web && rpod start web", "rpod init --all"],
+)
+class Init:
+    """Set containers up, all but their program, which start begins then without delay."""
+
+    containers: Names = []
+    all: Annotated[bool, option("--all", "-a", text="Every container that does not run.")] = False
+    latest: Latest = False
 
 
 @command(
