@@ -309,10 +309,11 @@ def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[
             _use_image(wanted, options)
     inherited = []
     for text in options.volumes_from:
-        name, _, mode = text.partition(":")
-        if mode not in ("", "ro", "rw"):
-            raise UsageError(f"--volumes-from {text}: {mode!r} is neither ro nor rw")
-        inherited += [mounts.from_record(m, [mode] if mode else []) for m in store.resolve(name).record.mounts]
+        name, _, flags = text.partition(":")
+        modes = [flag for flag in flags.split(",") if flag not in ("", "z")]  # z means nothing without SELinux
+        if len(modes) > 1 or not {"ro", "rw"}.issuperset(modes):
+            raise UsageError(f"--volumes-from {text}: {flags!r} is neither ro nor rw")
+        inherited += [mounts.from_record(mount, modes) for mount in store.resolve(name).record.mounts]
     return mounts.merge([[wanted for wanted in from_image if wanted], inherited, typed])
 
 

@@ -8,7 +8,7 @@ from rootless.state import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.spec import Spec
+    from rootless.spec import Resources, Spec
     from rootless.state.container import Container, State
     from rootless.state.record import ContainerRecord
 
@@ -30,7 +30,9 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "State": _state(state) | {"Health": _health(container)},
         "Image": record.image_id.removeprefix("sha256:"),
         "ImageName": record.image,
-        "Rootfs": "",
+        "Rootfs": record.rare.get("rootfs", ""),
+        "Dependencies": record.requires,
+        "PidFile": record.rare.get("pidfile", ""),
         "ResolvConfPath": f"{container.directory}/resolv.conf",
         "HostnamePath": f"{container.directory}/hostname",
         "HostsPath": f"{container.directory}/hosts",
@@ -268,6 +270,17 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
         "CpuPeriod": limits.cpu_period_us or 0,
         "CpuQuota": limits.cpu_quota_us or 0,
         "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "MemoryReservation": limits.memory_reservation or 0,
+        "BlkioWeight": limits.io_weight or 0,
+        "BlkioWeightDevice": [
+            {"Path": f"{major}:{minor}", "Weight": weight} for major, minor, weight in limits.io_device_weights
+        ]
+        or None,
+        **{name: _throttles(limits, key) for key, name in _THROTTLES.items()},
+        "CgroupConf": limits.unified or None,
+        "Cgroups": record.cgroups,
+        "OomScoreAdj": spec.process.oom_score_adj or 0,
         "MemorySwap": limits.memory_swap or 0,
         "PidsLimit": limits.pids or 0,
         "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits],
@@ -276,6 +289,21 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
             {"PathOnHost": d.source, "PathInContainer": d.path, "CgroupPermissions": "rwm"} for d in spec.devices
         ],
     }
+
+
+_THROTTLES = {
+    "rbps": "BlkioDeviceReadBps",
+    "wbps": "BlkioDeviceWriteBps",
+    "riops": "BlkioDeviceReadIOps",
+    "wiops": "BlkioDeviceWriteIOps",
+}
+
+
+def _throttles(limits: Resources, key: str) -> list[dict[str, object]] | None:
+    found: list[dict[str, object]] = [
+        {"Path": f"{major}:{minor}", "Rate": rate} for kind, major, minor, rate in limits.io_throttles if kind == key
+    ]
+    return found or None
 
 
 def _shm_size(spec: Spec) -> int:
