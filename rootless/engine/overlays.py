@@ -37,7 +37,9 @@ def to_mount(wanted: Wanted, record: ContainerRecord, number: int) -> Mount:
             return mount
     else:
         layers = [wanted.source]
-        driver = drivers.choose(config.load().storage.driver, paths.data())
+        # Root of a shifted container could not name the directories of an overlay of its own.
+        shifted = start.is_shifted(record)
+        driver = drivers.FUSE if shifted else drivers.choose(config.load().storage.driver, paths.data())
     plan = drivers.RootPlan(driver, layers, directory)
     if wanted.kind == "image" and record.uid_map:
         plan.uids, plan.gids = start.shifts(record)

@@ -222,7 +222,13 @@ def _shift(container: Container, plan: LaunchPlan) -> None:
     if plan.shifted:
         empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
         names_ = [] if "network" in plan.joins else [f"{container.directory}/{name}" for name in _NAMES]
-        plan.given = [*empty, *names_]
+        writable = [f"{container.directory}/overlays/{number}/diff" for number in _scratch_overlays(container.record)]
+        plan.given = [*empty, *names_, *writable]
+
+
+def _scratch_overlays(record: ContainerRecord) -> list[int]:
+    """The numbers of the mounts with a writable part that is rpod's."""
+    return [n for n, mount in enumerate(record.mounts) if "scratch" in mount and "upper" not in mount]
 
 
 def is_shifted(record: ContainerRecord) -> bool:
@@ -338,7 +344,7 @@ def _is_empty_volume(mount: dict[str, str | list[str] | bool]) -> bool:
 def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
     """Mounts whose owner changes, and overlays that begin empty."""
     plan.chown = [str(mount["destination"]) for mount in record.mounts if "chown" in mount]
-    numbers = [n for n, mount in enumerate(record.mounts) if "scratch" in mount and "upper" not in mount]
+    numbers = _scratch_overlays(record)
     if numbers:
         from rootless.engine import overlays
 

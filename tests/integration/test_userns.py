@@ -214,6 +214,18 @@ def test_a_container_without_the_users_own_id(
     assert line.split()[0] == str(first)
 
 
+def test_overlays_and_images_among_the_mounts(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    (tmp_path / "open").write_text("x")
+    (tmp_path / "open").chmod(0o666)
+    tmp_path.chmod(0o755)
+    words = ("-v", f"{tmp_path}:/over:O", "--mount", f"type=image,source={image},destination=/image")
+    script = "echo changed >/over/open && cat /over/open; touch /over/new; stat -c %u:%g /over /image/home/user"
+    out = rpod.ok("run", "--rm", "--network", "none", "--userns", "auto", *words, image, "sh", "-c", script)
+    assert out.split() == ["changed", "0:0", "1000:1000"]
+    assert (tmp_path / "open").read_text() == "x"
+    assert os.listdir(tmp_path) == ["open"]
+
+
 @pytest.mark.parametrize("mode", ["host", "keep-id", "nomap"])
 def test_settings_that_only_the_user_may_make(rpod: Rpod, image: str, mode: str) -> None:
     words = ("--network", "none", "--userns", mode, "--oom-score-adj", "300", "--ulimit", "core=5", "--shm-size", "1m")
