@@ -222,7 +222,12 @@ def _shift(container: Container, plan: LaunchPlan) -> None:
     if plan.shifted:
         empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
         names_ = [] if "network" in plan.joins else [f"{container.directory}/{name}" for name in _NAMES]
-        writable = [f"{container.directory}/overlays/{number}/diff" for number in _scratch_overlays(container.record)]
+        # That of an image is stored under the default map, as the root is.
+        writable = [
+            f"{container.directory}/overlays/{number}/diff"
+            for number in _scratch_overlays(container.record)
+            if container.record.mounts[number]["type"] != "image"
+        ]
         plan.given = [*empty, *names_, *writable]
 
 
