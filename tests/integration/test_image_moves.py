@@ -206,13 +206,16 @@ def test_several_images_in_one_archive(fresh_rpod: Rpod, made: Path, tmp_path: P
     rpod.ok("save", "-m", "-o", str(tmp_path / "two.tar"), "localhost/t", "hello")
     rpod.ok("save", "-o", str(tmp_path / "names.tar"), "localhost/t", "second:1")
     ids = rpod.ok("images", "-q", "--no-trunc").splitlines()
+    digest = rpod.ok("image", "inspect", "-f", "{{.Digest}}", "localhost/t")
+    assert "localhost/second:1" in rpod.ok("load", "-i", str(tmp_path / "names.tar"))
+    # A docker-archive has no manifest: that of the stored image stays.
+    assert rpod.ok("image", "inspect", "-f", "{{.Digest}}", "second:1") == digest
     rpod.ok("rmi", "-af")
     assert rpod.ok("load", "-i", str(tmp_path / "two.tar")).splitlines() == [
         "Loaded image: localhost/t:latest",
         "Loaded image: localhost/rpod/hello:latest",
     ]
     assert sorted(rpod.ok("images", "-q", "--no-trunc").splitlines()) == sorted(ids)
-    assert "localhost/second:1" in rpod.ok("load", "-i", str(tmp_path / "names.tar"))
     with tarfile.open(tmp_path / "two.tar") as archive:
         assert len(archive.getnames()) == len(set(archive.getnames())) == 6  # 3 layers, 2 configs, 1 list
 

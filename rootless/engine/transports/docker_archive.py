@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 class ArchivedImage(SourceImage):
     """An image of such an archive. Its manifest is made up here: uncompressed layers under their diff ids."""
 
+    made_up = True
+
     def __init__(self, archive: Members, entry: dict[str, Any]) -> None:
         self._archive = archive
         config_name, self._layers = entry["Config"], entry["Layers"]

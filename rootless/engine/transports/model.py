@@ -55,10 +55,12 @@ class Checked:
 class SourceImage:
     """One image of a source. ``names`` are full references that it brings along, ``what`` is for messages.
 
-    ``keeps_blobs``: the layers that it hands out are those that its manifest names.
+    ``keeps_blobs``: the layers that it hands out are those that its manifest names. ``made_up``:
+    the source has no manifest of its own.
     """
 
     keeps_blobs = True
+    made_up = False
 
     def __init__(self, what: str, found: Manifest, raw_config: bytes, names: list[str]) -> None:
         self.what = what
