@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LEVELS = ("error", "warn", "info", "debug")
 _level = 1
+_sink: Callable[[str, str], None] | None = None
 
 
 def set_level(name: str) -> None:
@@ -14,8 +19,18 @@ def set_level(name: str) -> None:
     _level = LEVELS.index(name)
 
 
+def set_sink(sink: Callable[[str, str], None]) -> None:
+    """Give messages, as level and text, to ``sink`` instead of standard error."""
+    global _sink
+    _sink = sink
+
+
 def _emit(level: int, text: str) -> None:
-    if level <= _level:
+    if level > _level:
+        return
+    if _sink is not None:
+        _sink(LEVELS[level], printable(text))
+    else:
         line = f"rpod: {LEVELS[level]}: {printable(text)}\n".encode("utf-8", "surrogateescape")
         try:
             os.write(2, line)

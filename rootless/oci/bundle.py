@@ -16,6 +16,7 @@ from rootless.runtime.hooks import KINDS, Hooks
 from rootless.spec import Process, Spec, SpecError
 
 _WHOLE_MAP = "0          0 4294967295"
+_MOST_BYTES = 64 << 20
 _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
@@ -111,7 +112,8 @@ class Bundle:
 def read_document(path: str) -> dict[str, object]:
     """The JSON object in the file ``path``. Raises LaunchError, SpecError."""
     try:
-        document = files.read_json(path)
+        with open(path, "rb") as file:  # not only a regular file: `exec --process <(…)` is usual
+            document = fastjson.loads(file.read(_MOST_BYTES))
     except OSError as error:
         raise LaunchError(
             f"{path} cannot be read: {os_reason(error)}", "rpod-runtime spec --rootless writes one"

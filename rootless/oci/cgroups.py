@@ -10,16 +10,20 @@ from rootless.runtime import cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.oci.options import Parsed
     from rootless.spec import Spec
 
 _NOTHING_OPTIONAL: frozenset[str] = frozenset()
 
 
-def create(spec: Spec, name: str, parsed: Parsed) -> cgroup.Cgroup:
+def create(spec: Spec, name: str, parsed: Parsed, announce: Callable[[str], None]) -> cgroup.Cgroup:
     """Make the cgroup, called ``name`` unless config.json has a path, and set its limits.
 
-    Without a delegated place there is none, if nothing is to be limited. Raises LimitError with nothing left behind.
+    Without a delegated place there is none, if nothing is to be limited. ``announce`` is told the
+    directory before it is made. One that is there already is joined, and is not the container's own.
+    Raises LimitError with nothing left behind.
     """
     manager = _manager(parsed)
     if manager == "none":
@@ -27,10 +31,12 @@ def create(spec: Spec, name: str, parsed: Parsed) -> cgroup.Cgroup:
     if manager == "systemd":
         slice_, unit = _unit(spec.cgroups_path, name)
         base, leaf = cgroup.systemd_scope(unit, f"container {name}", slice_), "container"
-        return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
-    base, leaf = _place(spec, name)
-    if not _can_make(base):
-        return _without(spec)
+    else:
+        base, leaf = _place(spec, name)
+        if not _can_make(base):
+            return _without(spec)
+    if not os.path.exists(f"{base}/{leaf}"):
+        announce(f"{base}/{leaf}")
     return cgroup.make(base, leaf, spec.resources, _NOTHING_OPTIONAL, fresh=False)
 
 

@@ -88,9 +88,10 @@ class _Creation:
         """Make everything; returns when only the program's exec is left."""
         container, state = self.container, self.container.state
         plan = self._plan()
-        made = cgroups.create(self.bundle.spec, container.unique_name(), self.parsed)
-        self.undo.append(lambda: cgroup.remove(made.path))
-        state.cgroup = made.path
+        made = cgroups.create(self.bundle.spec, container.unique_name(), self.parsed, self._announce)
+        if made.owned:
+            self.undo.append(lambda: cgroup.remove(made.path))
+        state.cgroup, state.joined_cgroup = (made.path, "") if made.owned else ("", made.path)
         streams = terminal.Streams.terminal() if state.terminal else terminal.Streams.inherited()
         cgroup_fd = made.open()
         newborn = birth.start_init(plan, streams, cgroup_fd, hidden=True)
@@ -104,6 +105,11 @@ class _Creation:
         self._write_pid_file(newborn.pid)
         newborn.channel.close()
         return Created(container, self.hooks, self.master)
+
+    def _announce(self, path: str) -> None:
+        """Before the cgroup is made: whoever comes after a create that was killed finds it here."""
+        self.container.state.cgroup = path
+        self.container.save(self.bundle.document)
 
     @staticmethod
     def _map_ids(newborn: birth.Newborn, maps: userns.IdMap) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rootless.oci.store import Container
     from rootless.spec import Process
 
+_KILL = 9
 _SETS = ("bounding", "effective", "permitted")
 
 
@@ -43,13 +44,22 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     plan.user = None
     plan.attributes = spec_of.attributes(described, second=True)
     plan.state = container.hook_state()
-    plan.cgroup = container.state.cgroup
+    plan.cgroup = container.state.cgroup or container.state.joined_cgroup
     plan.limited = bool(plan.cgroup)
     plan.preserve_fds = preserved(parsed, process.env)
     plan.die_with_caller = not parsed.flag("detach")
     streams = terminal.Streams.terminal() if process.terminal else terminal.Streams.inherited()
     joined = join.start_program(plan, streams)
     os.close(pidfd)
+    try:
+        return Executed(joined.pid, _hand_over(joined, described, parsed))
+    except BaseException:
+        os.kill(joined.pid, _KILL)
+        raise
+
+
+def _hand_over(joined: join.Joined, described: dict[str, object], parsed: Parsed) -> int:
+    """Give the terminal and the pid to whoever asked for them; the master that is left to us, or -1."""
     master = joined.master
     if master >= 0:
         console.prepare(master, {"process": described})
@@ -58,7 +68,7 @@ def execute(container: Container, parsed: Parsed) -> Executed:
             master = -1
     if path := parsed.text("pid-file"):
         write_pid_file(path, joined.pid)
-    return Executed(joined.pid, master)
+    return master
 
 
 def _check_terminal(process: Process, parsed: Parsed) -> None:

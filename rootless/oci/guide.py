@@ -39,9 +39,9 @@ is refused without a user namespace: there is no device controller.
 _STATES = """\
 A container is *created* until `start`, *running* until its program ends or *paused* meanwhile, then *stopped*
 until `delete`. A verb that makes no sense in a state is an error that names the state; `delete --force` kills
-first, and knows no missing container. Exit code 1 is an error of the runtime's; `run` and `exec` end as the
-program does, with 126 or 127 where it cannot be started. Errors go to standard error, and to `--log` as text or,
-with `--log-format json`, as one JSON object a line.
+first, and knows no missing container. Exit code 1 (of `exec` 255) is an error of the runtime's; `run` and
+`exec` end as the program does, with 126 or 127 where it cannot be started. Errors go to standard error, and to
+`--log` as text or, with `--log-format json`, as one JSON object a line.
 
 The state is kept under `--root`, by default `$XDG_RUNTIME_DIR/rpod-runtime`: one directory a container, with
 the config.json as it was at `create`. A `create` that fails undoes what it made, in reverse order.

@@ -55,7 +55,7 @@ def _program(container: Container) -> str:
 
 def kill(container: Container, signal: str, *, everything: bool) -> None:
     """Send a signal to init, or to every process of the container."""
-    number = signal_number(signal)
+    number = 0 if signal == "0" else signal_number(signal)  # 0 only asks whether it could be sent
     if everything:
         _kill_all(container, number)
         return

@@ -14,7 +14,7 @@ from rootless.kernel.codecache import CodeCache
 from rootless.oci import options
 from rootless.oci.options import Parsed
 
-_ERROR, _INTERRUPTED = 1, 130
+_ERROR, _ERROR_OF_EXEC, _INTERRUPTED = 1, 255, 130
 _NOT_STARTED = (126, 127)  # of a program that this process stays with
 # The usual 700 makes the collector look a dozen times at what only imports have made.
 _GC_THRESHOLD = 20_000
@@ -29,15 +29,22 @@ def run(argv: list[str]) -> int:
         return _command(parsed)
     except RpodError as error:
         _report(parsed, error)
-        stays = parsed.command in ("run", "exec") and not parsed.flag("detach")
-        return error.code if stays and error.code in _NOT_STARTED else _ERROR
+        return _code_of(parsed, error)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
         _report(parsed, RpodError(os_reason(error)))
     except Exception as error:  # noqa: BLE001 - the caller gets a line
         _report(parsed, RpodError(f"this is a bug in rpod: {type(error).__name__}: {error}", _trace()))
-    return _ERROR
+    return _code_of(parsed, RpodError(""))
+
+
+def _code_of(parsed: Parsed, error: RpodError) -> int:
+    """126 and 127 of a program that this process would have stayed with; 255, as runc, where 1 could be a program's."""
+    stays = parsed.command in ("run", "exec") and not parsed.flag("detach")
+    if stays and error.code in _NOT_STARTED:
+        return error.code
+    return _ERROR_OF_EXEC if parsed.command == "exec" else _ERROR
 
 
 def _take_global(parsed: Parsed) -> None:
@@ -45,6 +52,8 @@ def _take_global(parsed: Parsed) -> None:
     if level not in log.LEVELS:
         raise UsageError(f"--log-level {level}: unknown", ", ".join(log.LEVELS))
     log.set_level(level)
+    log.set_sink(lambda level, text: _log(parsed, level, text))
+    log.debug(f"{parsed.command or 'no command'} {' '.join(parsed.words)}")
     if parsed.text("log-format", "text") not in ("text", "json"):
         raise UsageError(f"--log-format {parsed.text('log-format')}: unknown", "text or json")
     if parsed.text("rootless", "auto") not in ("auto", "true"):
@@ -237,28 +246,34 @@ _VERBS = {
 def _report(parsed: Parsed, error: RpodError) -> None:
     """The error on standard error, and in --log as runc writes it."""
     message = log.printable(error.message)
-    lines = f"rpod-runtime: {message}\n" + (f"rpod-runtime: hint: {log.printable(error.hint)}\n" if error.hint else "")
-    for fd_or_path, text in ((2, lines), (parsed.text("log"), _log_line(parsed, message))):
-        if not fd_or_path:
-            continue
-        try:
-            if isinstance(fd_or_path, int):
-                os.write(fd_or_path, text.encode("utf-8", "surrogateescape"))
-            else:
-                with open(fd_or_path, "a", encoding="utf-8", errors="surrogateescape") as file:
-                    file.write(text)
-        except OSError:
-            pass  # there is nobody to tell
+    text = f"rpod-runtime: {message}\n" + (f"rpod-runtime: hint: {log.printable(error.hint)}\n" if error.hint else "")
+    _write("", text)
+    if parsed.text("log"):
+        _log(parsed, "error", message)
 
 
-def _log_line(parsed: Parsed, message: str) -> str:
+def _log(parsed: Parsed, level: str, message: str) -> None:
+    """A line for --log, or for standard error without it."""
+    level = {"warn": "warning"}.get(level, level)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if parsed.text("log-format") == "json":
         from rootless.kernel import fastjson
 
-        return fastjson.dumps({"level": "error", "msg": message, "time": stamp}) + "\n"
-    quoted = message.replace("\\", "\\\\").replace('"', '\\"')
-    return f'time="{stamp}" level=error msg="{quoted}"\n'
+        line = fastjson.dumps({"level": level, "msg": message, "time": stamp}) + "\n"
+    else:
+        quoted = message.replace("\\", "\\\\").replace('"', '\\"')
+        line = f'time="{stamp}" level={level} msg="{quoted}"\n'
+    _write(parsed.text("log"), line)
+
+
+def _write(path: str, text: str) -> None:
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path else os.dup(2)
+        os.write(fd, data)
+        os.close(fd)
+    except OSError:
+        pass  # there is nobody to tell
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 import os
 
 from rootless.errors import LaunchError, StateError, UsageError, os_reason
-from rootless.kernel import files, spawn
+from rootless.kernel import fastjson, files, spawn
 from rootless.kernel.syscalls_rare import SECCOMP_FLAGS
 from rootless.oci import lifecycle, store
 from rootless.runtime import mounts, security
@@ -31,7 +31,7 @@ def list_(root: str, form: str, *, quiet: bool) -> None:
         for container in containers:
             print(container.ident)
     elif _format(form) == "json":
-        print(json.dumps([container.report() for container in containers]))
+        print(fastjson.dumps([container.report() for container in containers]))
     else:
         rows: list[tuple[str, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
         for container in containers:
@@ -77,7 +77,7 @@ def ps(container: Container, form: str, options: list[str]) -> None:
     container.demand("list the processes of", "created", "running", "paused")
     pids = lifecycle.processes(container)
     if _format(form) == "json":
-        print(json.dumps(pids))
+        print(fastjson.dumps(pids))
         return
     program = spawn.which("ps")
     if program is None:

@@ -42,6 +42,7 @@ class State:
         "bundle",
         "cgroup",
         "created_ns",
+        "joined_cgroup",
         "namespaces",
         "pid",
         "rootfs",
@@ -54,7 +55,8 @@ class State:
         self.start_ticks = 0
         self.bundle = ""
         self.rootfs = ""
-        self.cgroup = ""
+        self.cgroup = ""  # made for the container
+        self.joined_cgroup = ""  # was there before, and others may be in it
         self.created_ns = 0
         self.terminal = False
         self.annotations: dict[str, str] = {}
@@ -132,7 +134,7 @@ class Container:
     def save(self, document: dict[str, object]) -> None:
         """Write state and config.json; from here on the container can be found."""
         self.state.created_ns = time.time_ns()
-        self.state.start_ticks = process.start_ticks(self.state.pid)
+        self.state.start_ticks = process.start_ticks(self.state.pid) if self.state.pid else 0
         files.write_json(f"{self.directory}/config.json", document, sync=False)
         files.write_json(f"{self.directory}/state.json", self.state.to_json(), sync=False)
 
@@ -146,7 +148,9 @@ class Container:
         return ticks != 0 and ticks == self.state.start_ticks
 
     def status(self) -> str:
-        """created, running, paused or stopped (runtime.md, "State")."""
+        """creating, created, running, paused or stopped (runtime.md, "State")."""
+        if not self.state.pid:
+            return "creating"
         if not self.alive():
             return "stopped"
         if os.path.exists(self.gate):
@@ -172,7 +176,7 @@ class Container:
         return {
             "ociVersion": OCI_VERSION,
             "id": self.ident,
-            "pid": self.state.pid if status != "stopped" else 0,
+            "pid": self.state.pid if status not in ("creating", "stopped") else 0,
             "status": status,
             "bundle": self.state.bundle,
             "rootfs": self.state.rootfs,

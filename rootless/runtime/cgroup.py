@@ -127,12 +127,16 @@ def controller_of(limit: str) -> str:
 
 
 class Cgroup:
-    """The directory of a container's cgroup, made and limited; "" where there is none."""
+    """The directory of a container's cgroup, made and limited; "" where there is none.
 
-    __slots__ = ("path",)
+    ``owned``: it was made for the container, so that everything in it is the container's.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("owned", "path")
+
+    def __init__(self, path: str, *, owned: bool = True) -> None:
         self.path = path
+        self.owned = owned
 
     def open(self) -> int:
         """A descriptor for a process to be born into it; -1 where there is none."""
@@ -181,14 +185,16 @@ def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *
     limits = _possible(resources, optional, controllers(base))
     enable(base, {controller_of(name) for name in limits} - {""})
     path = f"{base}/{leaf}"
+    owned = fresh
     try:
-        _make_directory(path, fresh)
+        owned = _make_directory(path, fresh)
         for name in limits:
             set_limit(path, name, resources)
     except OSError as error:
-        remove(path)
+        if owned:
+            remove(path)
         raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
-    return Cgroup(path)
+    return Cgroup(path, owned=owned)
 
 
 def check(resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> None:
@@ -203,13 +209,16 @@ def check(resources: Resources, *, parent: str, wanted_manager: str, optional: f
         refuse_limits(resources, optional, controllers(delegated_parent(resources, optional, parent)))
 
 
-def _make_directory(path: str, fresh: bool) -> None:
+def _make_directory(path: str, fresh: bool) -> bool:
+    """Make a cgroup; False where there was one already that is taken as it is."""
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
-        if fresh:
-            remove(path)
-            os.mkdir(path, 0o755)
+        if not fresh:
+            return False
+        remove(path)
+        os.mkdir(path, 0o755)
+    return True
 
 
 def _possible(resources: Resources, optional: frozenset[str], available: list[str]) -> list[str]:

@@ -58,7 +58,16 @@ def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -
                 channel = _wait_at_gate(plan, channel)
                 return channel.fileno()
 
-            run_program(plan.spec, -1, prepared, init=plan.init, die_with_parent=plan.parent_stays, at_gate=pass_gate)
+            hook = plan.extras.before_exec if plan.extras is not None else None
+            run_program(
+                plan.spec,
+                -1,
+                prepared,
+                init=plan.init,
+                die_with_parent=plan.parent_stays,
+                at_gate=pass_gate,
+                before_exec=hook,
+            )
         channel.send("ready")
         if channel.receive().kind != "go":
             os._exit(1)
@@ -77,12 +86,6 @@ def _wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel
     starter = messages.Channel(unix.accept(plan.gate))
     channel.close()
     if starter.receive().kind != "go":
-        os._exit(1)
-    try:
-        if plan.extras is not None:
-            plan.extras.before_exec()
-    except RpodError as error:
-        starter.send_error(error, "the container cannot be started")
         os._exit(1)
     return starter
 
@@ -118,6 +121,7 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
         channel.send("tty", fd=master)
         os.close(master)
         streams.inside = [slave, slave, slave]
+    mounts.close_late(root, spec.mounts)
     _make_workdir(root, spec)
     _protect(spec, root)
     if extras is not None:
@@ -290,10 +294,12 @@ def run_program(
     init: bool,
     die_with_parent: bool = True,
     at_gate: Callable[[], int] | None = None,
+    before_exec: Callable[[], None] | None = None,
 ) -> NoReturn:
     """Drop every privilege and exec the program through the static init.
 
-    ``at_gate`` is called when only the exec is left, and gives the descriptor for its error.
+    ``at_gate`` is called when only the exec is left, and gives the descriptor for its error;
+    ``before_exec`` as the last thing of all, under the program's own restrictions.
     """
     process = spec.process
     os.umask(process.umask)
@@ -314,6 +320,8 @@ def run_program(
     os.set_inheritable(error_fd, True)  # the static init closes it when its own execve succeeds
     if process.no_new_privileges and prepared.filter:
         prepared.confine()  # last, so that nothing of ours has to pass it but the exec
+    if before_exec is not None:
+        before_exec()
     try:
         os.execve(prepared.fd, ["rpod-init", mode, str(error_fd), path, *process.args], environment)
     except OSError as error:  # E2BIG: the environment is too long

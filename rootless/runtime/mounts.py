@@ -48,6 +48,7 @@ _PROPAGATION = {
 _IGNORED = frozenset(("bind", "rbind", "defaults", "async", "loud", "nomand", "noiversion", "nolazytime"))
 # Where the namespace that a new one belongs to is shared, the kernel lets nobody mount it: the host's is shown.
 _SHOWN_INSTEAD = {"sysfs": "/sys", "mqueue": "/dev/mqueue", "cgroup2": "/sys/fs/cgroup"}
+_FURNISHED = "/dev"
 _OWN_PLACES = ("proc", "sysfs", "devpts", "mqueue", "cgroup2")
 
 
@@ -310,6 +311,8 @@ def _perform_new(mount: Mount, options: Options, root: Root) -> None:
         # The runtime's own places must be plain directories: a link at /proc or /sys in an image is an attack.
         os.close(target)
         target = root.open(mount.destination, links=False)
+    if fstype == "tmpfs" and mount.destination.rstrip("/") == _FURNISHED:
+        options.set &= ~sc.MOUNT_ATTR_RDONLY  # ``close_late`` does it
     try:
         tree = new(fstype, mount.source, options)
     except PermissionError:
@@ -376,6 +379,15 @@ def make_readonly(root: Root, path: str) -> None:
     tree = sc.open_tree(target, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE)
     sc.mount_setattr(tree, sc.MOUNT_ATTR_RDONLY, recursive=True)
     place(tree, target)
+
+
+def close_late(root: Root, mounts: list[Mount]) -> None:
+    """Make the file systems read-only that had to be furnished first: a /dev that is asked for as ``ro``."""
+    for mount in mounts:
+        if mount.type == "tmpfs" and mount.destination.rstrip("/") == _FURNISHED and "ro" in mount.options:
+            fd = root.open(mount.destination)
+            sc.mount_setattr(fd, sc.MOUNT_ATTR_RDONLY)
+            os.close(fd)
 
 
 def make_root_readonly() -> None:

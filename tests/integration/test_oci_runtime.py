@@ -613,3 +613,40 @@ def test_features_and_spec(runtime: Runtime, rootfs: Path, tmp_path: Path) -> No
     assert "exists already" in runtime("spec", "--bundle", str(tmp_path)).err
     written = changed(changed(written, "root.path", str(rootfs)), "process.terminal", False)
     assert runtime.run(tmp_path, shell(written, "hostname")).out == "rpod\n"
+
+
+# ---- faults, and what lies beside ----
+
+
+def test_a_create_that_was_killed_is_deleted(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
+    """The hook keeps ``create`` busy while everything is there: directory, cgroup, init."""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f": > {tmp_path}/here; exec sleep 1000"]}
+    oci.write(tmp_path / "b", changed(spec, "hooks", {"createRuntime": [hook]}))
+    argv = [runtime.program, "--root", str(runtime.root), "create", "--bundle", str(tmp_path / "b"), "c"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0) as process:
+        wait_for((tmp_path / "here").exists, what="the hook runs")
+        assert runtime.status("c") == "creating"
+        assert "it is creating" in runtime("start", "c").err
+        os.killpg(process.pid, signal.SIGKILL)
+    assert "it is creating" in runtime("delete", "c").err
+    runtime.ok("delete", "--force", "c")
+
+
+def test_a_damaged_state_is_no_traceback(running: Runtime) -> None:
+    state = running.root / "c" / "state.json"
+    good = state.read_bytes()
+    for data in (b"", b"[]", good[:20]):
+        state.write_bytes(data)
+        done = running("state", "c")
+        assert done.code == 1 and "cannot be read" in done.err and "bug" not in done.err
+    state.write_bytes(good)
+
+
+def test_a_cgroup_of_others_is_left_alone(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
+    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].removeprefix("0::")
+    bundle = oci.write(tmp_path / "b", changed(shell(spec, "sleep 1000"), "linux.cgroupsPath", own))
+    runtime.detached("run", "--detach", "--bundle", str(bundle), "c")
+    assert json.loads(runtime.ok("ps", "-f", "json", "c")) == [runtime.state("c")["pid"]]
+    assert "no cgroup of its own" in runtime("pause", "c").err
+    runtime.ok("delete", "--force", "c")
+    assert Path(f"/sys/fs/cgroup{own}").is_dir()  # and this test lives
