@@ -43,8 +43,8 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
         if status == "restarting":
             from rootless.engine import stop
 
-            alive = stop.end_waiting(container)
-            status = "exited" if alive else container.state().status
+            alive = container.take_alive() if stop.end_waiting(container) else None
+            status = container.state().status
     if alive is None and container.state().waits:
         from rootless.engine import init
 

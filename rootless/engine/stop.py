@@ -113,14 +113,15 @@ def _kill_waiting(run: RunRecord) -> None:
     process.kill(run.monitor_pid, run.monitor_ticks)
 
 
-def end_waiting(container: Container) -> files.Lock | None:
-    """End a wait for the next start; the alive lock, or None where it has just been started."""
+def end_waiting(container: Container) -> bool:
+    """End a wait for the next start; False where there is none, for it has just been started."""
     with container.lock():
         run = container.run_record()
         if run is not None and run.restart_at_ns and container.is_alive():
             _kill_waiting(run)
-            return _take_with_patience(container, _END_WAIT_S)
-    return None
+            wait_end(container)
+            return True
+    return False
 
 
 def wait_end(container: Container) -> None:
@@ -166,11 +167,9 @@ def kill(container: Container, signal: str) -> None:
     try:
         pidfd = container.init_pidfd()
     except StateError:
-        waiting = end_waiting(container)
-        if waiting is None:
-            raise
-        waiting.release()
-        return
+        if end_waiting(container):
+            return
+        raise
     try:
         if not process.send(pidfd, number):
             raise not_running(container)
