@@ -39,7 +39,7 @@ def test_the_monitor_is_the_main_process_of_a_service(vm: Machine) -> None:
 def test_a_service_is_ready_when_its_container_is_healthy(vm: Machine) -> None:
     health = "--health-cmd 'test -e /tmp/well' --health-interval 1s"
     run = f"rpod run --rm -d --name sick --cgroups split --sdnotify healthy {health} busybox sleep 1000"
-    vm.ok(f'{NOTIFY} --no-block --unit sick sh -c "{run}"')
+    vm.ok(f"{NOTIFY} --no-block --unit sick {run}")
     wait_for(lambda: "starting" in vm.ok("rpod ps --filter name=sick --format '{{.Status}}'"), timeout_s=30)
     assert vm.ok("systemctl --user show -p ActiveState sick") == "ActiveState=activating"
     vm.ok("rpod exec sick touch /tmp/well")
