@@ -435,22 +435,22 @@ _rpod_spec() {
         'volume exists')
             options=''
             valued=''
-            kind=''
+            kind='volumes'
             ;;
         'volume export')
             options='-o --output'
             valued='-o --output'
-            kind=''
+            kind='volumes'
             ;;
         'volume import')
             options=''
             valued=''
-            kind=''
+            kind='volumes'
             ;;
         'volume inspect')
             options='-a --all -f --format'
             valued='-f --format'
-            kind=''
+            kind='volumes'
             ;;
         'volume ls' | 'volume list')
             options='-f --filter --format -n --noheading -q --quiet'
@@ -460,7 +460,7 @@ _rpod_spec() {
         'volume mount')
             options=''
             valued=''
-            kind=''
+            kind='volumes'
             ;;
         'volume prune')
             options='--filter -f --force'
@@ -470,12 +470,12 @@ _rpod_spec() {
         'volume rm' | 'volume remove')
             options='-a --all -f --force -t --time'
             valued='-t --time'
-            kind=''
+            kind='volumes'
             ;;
         'volume unmount' | 'volume umount')
             options=''
             valued=''
-            kind=''
+            kind='volumes'
             ;;
         'wait' | 'container wait')
             options='--condition --ignore -i --interval -l --latest --return-on-first'

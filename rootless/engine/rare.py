@@ -62,7 +62,7 @@ def check(options: ContainerOptions) -> None:
         raise UsageError(f"--personality {options.personality}: unknown", " or ".join(_PERSONALITIES))
     if options.oom_score_adj is not None:
         _check_oom_score(options.oom_score_adj)
-    for path in options.chrootdirs:
+    for path in (path for text in options.chrootdirs for path in text.split(",")):
         if not path.startswith("/"):
             raise UsageError(f"--chrootdirs {path}: it is an absolute path in the container")
     if options.rmi and values.restart_policy(options.restart)[0] != "no":

@@ -181,7 +181,7 @@ def _map_ids(tree: int) -> None:
         sc.mount_setattr(tree, sc.MOUNT_ATTR_IDMAP, user_namespace=namespace)
     except OSError as error:
         raise LaunchError(
-            f"idmap: the kernel lets only the owner of a file system shift its ids: {os_reason(error)}",
+            f"idmap: the kernel does not shift the ids of this file system: {os_reason(error)}",
             "--userns keep-id shows your files as yours, and U makes them the container's",
         ) from error
     finally:
@@ -221,6 +221,8 @@ def new(fstype: str, source: str, options: Options) -> int:
     set_below = options.set_below or options.clear_below
     if set_below or options.propagation:
         set_attributes(tree, options, propagation=options.propagation)
+    if options.idmap:
+        _map_ids(tree)
     return tree
 
 
@@ -242,6 +244,8 @@ def place_tree(tree: int, mount: Mount, root: Root) -> None:
     if mount.subpath:
         tree = _part(tree, mount, root)
     set_attributes(tree, options, propagation=options.propagation or sc.MS_PRIVATE)
+    if options.idmap:
+        _map_ids(tree)
     place(tree, root.make(mount.destination, directory=is_directory(tree)))
 
 

@@ -181,3 +181,12 @@ def test_mounts_that_cannot_be(rpod: Rpod, image: str, tmp_path: Path, words: tu
     source.mkdir()
     filled = [word.format(tmp=source, home=rpod.home) for word in words]
     assert named in rpod.fails("run", "--rm", *filled, image, "true")
+
+
+def test_no_wish_for_shifted_ids_is_forgotten(rpod: Rpod, image: str, layered: str) -> None:
+    for mount in (
+        "type=tmpfs,dst=/d,idmap",
+        f"type=image,source={layered},dst=/d,idmap",
+        "type=volume,src=v,dst=/d,idmap",
+    ):
+        assert "idmap" in rpod.fails("run", "--rm", "--mount", mount, image, "true")

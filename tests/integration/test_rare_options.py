@@ -159,6 +159,7 @@ def test_the_platform_in_parts(rpod: Rpod, image: str) -> None:
         ("--hosts-file", "image"),
         ("--no-hosts", "--add-host", "a:192.0.2.1"),
         ("--chrootdirs", "relative"),
+        ("--chrootdirs", "/one,two"),
         ("--env-merge", "NAME"),
         ("--attach", "stdmid"),
         ("--attach", "stdout", "-d"),

@@ -256,7 +256,13 @@ def port(*, words: list[str], all: bool, latest: bool) -> int:
 
 
 def names(*, kind: str) -> int:
-    """Print the names that completion offers: of ``running``, ``stopped`` or all ``containers``, or ``images``."""
+    """Print the names that completion offers: of ``running``, ``stopped`` or all ``containers``, images, volumes."""
+    if kind == "volumes":
+        from rootless.engine import volumes
+
+        for volume in volumes.list_volumes([]):
+            output.emit(volume.name)
+        return 0
     if kind == "images":
         from rootless.engine import images
 

@@ -14,8 +14,11 @@ _KINDS = {
     "inspect": "containers",
     "images": "images",
     **dict.fromkeys(("attach", "exec", "kill", "stop", "top", "port"), "running"),
+    "volume create": "",
     **dict.fromkeys(("unshare", "cp"), "files"),
 }
+# What a word of the usage line stands for.
+_NAMED = {"CONTAINER": "containers", "IMAGE": "images", "VOLUME": "volumes"}
 
 
 class OptionText:
@@ -45,9 +48,9 @@ class CommandText:
         self.kind = _KINDS.get(self.name, self._kind())
 
     def _kind(self) -> str:
-        """What its arguments are: containers, images or nothing that is known."""
+        """What its arguments are: containers, images, volumes or nothing that is known."""
         words = " ".join(self.arguments)
-        return "containers" if "CONTAINER" in words else "images" if "IMAGE" in words else ""
+        return next((kind for word, kind in _NAMED.items() if word in words), "")
 
     @property
     def usage(self) -> str:
