@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rootless import paths
 from rootless.engine.target_file import TargetFile
 from rootless.kernel import userns
+from rootless.state import events
 from rootless.storage.changeset import FlatPacker
 from rootless.storage.layers import LayerStore
 
@@ -25,3 +26,4 @@ def export(container: Container, path: str) -> None:
     roots = [f"{container.directory}/diff", *below]
     with TargetFile(path, f"rpod export {container.name} > root.tar, or --output FILE") as target:
         userns.call_inside(lambda: FlatPacker(target.write).run(roots))
+    events.of_container(container.record, "export")

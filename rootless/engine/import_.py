@@ -12,6 +12,7 @@ from rootless.engine import instructions
 from rootless.engine.compose_image import Draft
 from rootless.errors import ImageError, UsageError, os_reason
 from rootless.image import progress, reference
+from rootless.state import events
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore, Unpacker
 from rootless.storage.staging import Staging
@@ -61,7 +62,9 @@ def import_(source: str, name: str, options: ImportOptions) -> Image:
             raise
     shown.message("Writing manifest to image destination")
     shown.close()
-    return store.add(draft.documents(), target)
+    image = store.add(draft.documents(), target)
+    events.of_image("import", image.id, target[0] if target else image.id)
+    return image
 
 
 def _read(source: str, write: Callable[[bytes], None]) -> None:

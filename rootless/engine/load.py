@@ -10,6 +10,7 @@ from rootless.engine.transports.blobs import Folder
 from rootless.engine.transports.members import Members
 from rootless.errors import ImageError
 from rootless.image import progress
+from rootless.state import events
 
 if TYPE_CHECKING:
     from rootless.engine.transports.model import SourceImage
@@ -31,6 +32,7 @@ def load(path: str, *, quiet: bool = False) -> list[str]:
             shown.message(f"Loading {', '.join(image.names) or image.manifest.config.digest[7:19]}")
             stored = local.store(image, image.names)
             loaded += image.names or [stored.id]
+            events.of_image("loadfromarchive", stored.id, path)
         return loaded
     finally:
         shown.close()

@@ -16,6 +16,7 @@ from rootless.engine.transports.local import GZIP, PLAIN, StoredImage
 from rootless.engine.transports.model import DOCKER
 from rootless.errors import UsageError
 from rootless.image import progress, reference
+from rootless.state import events
 from rootless.storage.images import ImageStore
 from rootless.storage.pack import Packer
 from rootless.storage.staging import Staging
@@ -55,6 +56,8 @@ def save(names: list[str], options: SaveOptions) -> None:
             shown.message(f"Saving {', '.join(tags) or found.hex[:12]}")
             sources.append(StoredImage(found, tags, _compression(options)))
         write(sources, options.format, options.output)
+        for found, _ in chosen:
+            events.of_image("save", found.id, options.output)
     finally:
         shown.close()
 

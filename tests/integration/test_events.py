@@ -76,12 +76,23 @@ def test_images_and_volumes(fresh_rpod: Rpod) -> None:
     rpod.ok("run", "--rm", "-v", "vol:/v", "hello")
     rpod.ok("tag", "hello", "other")
     rpod.ok("untag", "other", "other")
+    archive = str(rpod.home / "hello.tar")
+    rpod.ok("save", "-o", archive, "hello")
+    rpod.ok("load", "-i", archive)
+    rpod.ok("create", "--name", "x", "hello")
+    rpod.ok("export", "-o", archive, "x")
+    rpod.ok("import", archive, "flat")
+    rpod.ok("rm", "x")
     rpod.ok("rmi", "localhost/rpod/hello")
     found = [(event["Type"], event["Status"], event.get("Name")) for event in told(rpod)]
     for expected in (
         ("volume", "create", "vol"),
         ("image", "tag", "localhost/other:latest"),
         ("image", "untag", "localhost/other:latest"),
+        ("image", "save", archive),
+        ("image", "loadfromarchive", archive),
+        ("container", "export", "x"),
+        ("image", "import", "localhost/flat:latest"),
         ("image", "remove", "localhost/rpod/hello:latest"),
     ):
         assert expected in found

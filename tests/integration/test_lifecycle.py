@@ -23,6 +23,14 @@ def status(rpod: Rpod, name: str) -> str:
     return rpod.ok("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name)
 
 
+def has_open(pid: int, name: str) -> bool:
+    """Whether a process has a file of that name open."""
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(f"/{name}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
 def serve(rpod: Rpod, image: str, *options: str) -> str:
     """A running container that ends with 5 at SIGTERM, and is ready to."""
     ident = rpod.ok("run", "-d", *options, image, *SERVE)
@@ -192,14 +200,17 @@ def test_wait_for_several_and_for_conditions(rpod: Rpod, image: str) -> None:
 
 
 def test_wait_tells_the_code_of_what_is_removed_at_its_end(rpod: Rpod, image: str) -> None:
-    ident = rpod.ok("run", "-d", "--rm", image, "sh", "-c", "sleep 0.5; exit 9")
-    waiting = rpod.start("wait", ident, stdout=subprocess.PIPE)
+    ident = rpod.ok("run", "-d", "--rm", image, "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 9")
     gone = rpod.start("wait", "--condition", "removed", ident, stdout=subprocess.PIPE)
+    waiting = rpod.start("wait", ident, stdout=subprocess.PIPE)
+    wait_for(lambda: has_open(waiting.pid, "alive.lock"), what="somebody waiting")
+    time.sleep(0.5)  # for the other one, which began earlier and is seen by nothing
+    rpod.ok("exec", ident, "touch", "/go")
     assert waiting.communicate(timeout=20)[0] == b"9\n"
     assert gone.communicate(timeout=20)[0] == b"-1\n"
     rpod.ok("run", "-d", "--name", "killed", image, "sleep", "1000")
     waiting = rpod.start("wait", "killed", stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    wait_for(lambda: has_open(waiting.pid, "alive.lock"), what="somebody waiting")
     rpod.ok("rm", "-f", "-t", "0", "killed")
     assert waiting.communicate(timeout=20)[0] == b"137\n"
 
@@ -207,12 +218,12 @@ def test_wait_tells_the_code_of_what_is_removed_at_its_end(rpod: Rpod, image: st
 def test_wait_from_before_the_start(rpod: Rpod, image: str) -> None:
     rpod.ok("create", "--rm", "--name", "early", image, "sh", "-c", "exit 4")
     waiting = rpod.start("wait", "early", stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    wait_for(lambda: has_open(waiting.pid, "alive.lock"), what="somebody waiting")
     rpod.ok("start", "early")
     assert waiting.communicate(timeout=20)[0] == b"4\n"
     rpod.ok("create", "--name", "never", image, "true")
     waiting = rpod.start("wait", "never", stderr=subprocess.PIPE)
-    time.sleep(0.3)
+    wait_for(lambda: has_open(waiting.pid, "alive.lock"), what="somebody waiting")
     rpod.ok("rm", "never")
     assert b"no such container" in waiting.communicate(timeout=20)[1]
     assert waiting.returncode == 125
@@ -224,6 +235,14 @@ def test_wait_for_the_first(rpod: Rpod, image: str) -> None:
     assert rpod.ok("wait", "--return-on-first", "slow", "quick") == "6"
     assert rpod.ok("wait", "--condition", "stopping,running", "slow") == "-1"
     assert "asleep" in rpod.fails("wait", "--condition", "asleep", "slow")
+
+
+def test_wait_for_health(rpod: Rpod, image: str) -> None:
+    check = ("--health-cmd", "test -e /fine", "--health-interval", "1s", "--health-retries", "1")
+    rpod.ok("run", "-d", "--name", "ill", *check, image, "sleep", "1000")
+    assert rpod.ok("wait", "--condition", "unhealthy", "ill") == "-1"
+    rpod.ok("exec", "ill", "touch", "/fine")
+    assert rpod.ok("wait", "--condition", "healthy,exited", "ill") == "-1"
 
 
 def test_a_container_that_is_being_stopped(rpod: Rpod, image: str) -> None:

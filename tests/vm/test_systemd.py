@@ -79,6 +79,28 @@ def test_a_controller_that_is_not_delegated_is_named(vm: Machine) -> None:
     assert vm.ok("rpod ps -aq") == ""
 
 
+def test_new_limits_hold_at_once_and_systemd_does_not_set_them_back(vm: Machine) -> None:
+    vm.ok("rpod run -d --name box busybox sleep 1000")
+    vm.ok("rpod update --memory 64m --memory-swap 100m --cpus 0.5 --cpu-shares 512 --pids-limit 30 box")
+    group = "/sys/fs/cgroup" + vm.ok("cut -d: -f3 /proc/$(rpod inspect --format '{{.State.Pid}}' box)/cgroup")
+    vm.ok("systemctl --user daemon-reload")
+    shown = vm.ok(f"cd {group} && cat memory.max memory.swap.max cpu.max cpu.weight pids.max").split()
+    assert shown == [str(64 << 20), str(36 << 20), "50000", "100000", "20", "30"]
+    said = vm.fails("rpod update --memory 32m --cpuset-cpus 0 box", 125)
+    assert "--cpuset-cpus needs the cgroup controller 'cpuset'" in said
+    assert vm.ok(f"cat {group}/memory.max") == str(64 << 20), "nothing of it was done"
+    vm.fails(f"rpod exec box {HOG}", 137)
+    vm.ok("rpod restart -t 0 box")
+    assert vm.ok("rpod exec box cat /sys/fs/cgroup/memory.max") == str(64 << 20)
+    assert "~" not in vm.ok("rpod stats --no-stream --format '{{.MemUsage}}' box")
+
+
+def test_pause_in_a_scope(vm: Machine) -> None:
+    vm.ok("rpod run -d --name box busybox sleep 1000")
+    assert vm.ok("rpod pause box && rpod ps --format '{{.Status}}' && rpod unpause box") == "box\nPaused\nbox"
+    vm.ok("rpod pause box && rpod rm -f -t 0 box")
+
+
 @pytest.mark.parametrize("around", ["", "systemd-run --user --scope -q", "env -u XDG_RUNTIME_DIR"])
 def test_exec_is_under_the_containers_limits_from_wherever_it_comes(vm: Machine, around: str) -> None:
     vm.ok("rpod run -d --name box --memory 64m busybox sleep 1000")
