@@ -238,7 +238,8 @@ def _index_entries(document: dict[str, object]) -> list[tuple[Platform, Descript
 def _image_manifest(document: dict[str, object], raw: bytes, digest: str, media_type: str) -> Manifest:
     config = Descriptor.parse(document.get("config"), "config")
     if config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
-        raise UnsupportedError(f"this is an artifact of type {config.media_type[:100]!r}, not an image")
+        kind = _take(document, "artifactType", str, "", "manifest") or config.media_type
+        raise UnsupportedError(f"this is an artifact of type {kind[:100]!r}, not an image")
     if config.size > MAX_BYTES:
         raise ImageError(f"the image's config is larger than {MAX_BYTES >> 20} MiB")
     layers = [Descriptor.parse(value, "layers") for value in _take(document, "layers", list, [], "manifest")]

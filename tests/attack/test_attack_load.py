@@ -54,7 +54,7 @@ def descriptor(data: bytes, media_type: str, **changes: object) -> dict[str, obj
 
 
 def oci(
-    change: Callable[[dict[str, Any]], None] = lambda _: None, blobs: dict[str, bytes] | None = None, **index: object
+    change: Callable[[dict[str, Any]], object] = lambda _: None, blobs: dict[str, bytes] | None = None, **index: object
 ) -> bytes:
     """An oci-archive of the layer; ``change`` edits the manifest, ``blobs`` replaces blobs by digest's digits."""
     document: dict[str, Any] = {
@@ -124,6 +124,10 @@ CASES: dict[str, tuple[bytes, str]] = {
     "layer digest missing": (oci(edit("layers", digest=f"sha256:{64 * '0'}")), "missing in the archive"),
     "huge config": (oci(edit("config", size=1 << 40)), "larger than"),
     "an artifact": (oci(edit("config", mediaType="application/vnd.x")), "artifact of type"),
+    "an artifact by name": (
+        oci(lambda document: (document.update(artifactType="a/b"), document["config"].update(mediaType="x/y"))),
+        "artifact of type 'a/b'",
+    ),
     "schema 1": (oci(lambda document: document.update(schemaVersion=1)), "schema 1"),
     "foreign layer": (oci(edit("layers", mediaType=f"{LAYER_TYPE}.nondistributable")), "not supported"),
     "gzip in the type only": (oci(edit("layers", mediaType=f"{LAYER_TYPE}+gzip")), "although its media type"),

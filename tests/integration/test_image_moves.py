@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -218,6 +219,44 @@ def test_several_images_in_one_archive(fresh_rpod: Rpod, made: Path, tmp_path: P
     assert sorted(rpod.ok("images", "-q", "--no-trunc").splitlines()) == sorted(ids)
     with tarfile.open(tmp_path / "two.tar") as archive:
         assert len(archive.getnames()) == len(set(archive.getnames())) == 6  # 3 layers, 2 configs, 1 list
+
+
+@pytest.mark.parametrize("form", ["zstd", "zstd:chunked", "gzip members"])
+def test_layers_in_other_forms(fresh_rpod: Rpod, made: Path, tmp_path: Path, form: str) -> None:
+    """zstd:chunked is zstd with more frames, eStargz gzip with more members; both have annotations that stay."""
+    rpod = fresh_rpod
+    path = tmp_path / "layout"
+    if form == "gzip members":
+        packed = b"".join(gzip.compress(BASE[i : i + 1000], mtime=0) for i in range(0, len(BASE), 1000))
+        layout.write(path, [BASE], CONFIG, "t")
+        index = json.loads((path / "index.json").read_text())
+        manifest = json.loads((path / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
+        note = {"containerd.io/snapshot/stargz/toc.digest": "sha256:" + 64 * "0"}
+        manifest["layers"][0] |= {"digest": f"sha256:{digest(packed)}", "size": len(packed), "annotations": note}
+        (path / "blobs/sha256" / digest(packed)).write_bytes(packed)
+        raw = json.dumps(manifest).encode()
+        (path / "blobs/sha256" / digest(raw)).write_bytes(raw)
+        index["manifests"][0] |= {"digest": f"sha256:{digest(raw)}", "size": len(raw)}
+        (path / "index.json").write_text(json.dumps(index))
+    else:
+        skopeo("copy", "--dest-compress-format", form, f"oci:{made}:t", f"dir:{path}")
+    before = json.loads(skopeo("inspect", "--raw", f"oci:{path}:t" if form == "gzip members" else f"dir:{path}"))
+    stored = rpod.ok("load", "-q", "-i", str(path)).removeprefix("Loaded image: ")
+    assert layer_ids(rpod, stored)[0] == f"sha256:{digest(BASE)}"
+    source = f"oci:{path}:t" if form == "gzip members" else f"dir:{path}"
+    rpod.ok("image", "copy", source, f"oci:{tmp_path}/copied:t")
+    after = json.loads(skopeo("inspect", "--raw", f"oci:{tmp_path}/copied:t"))
+    assert [layer.get("annotations") for layer in after["layers"]] == [
+        layer.get("annotations") for layer in before["layers"]
+    ]
+    # Compressed anew, the layers are other bytes: what was said about the old ones is not said any more.
+    rpod.ok("save", "--format", "oci-dir", "-o", str(tmp_path / "saved"), stored)
+    saved = json.loads(skopeo("inspect", "--raw", f"oci:{tmp_path}/saved"))
+    assert all("annotations" not in layer for layer in saved["layers"])
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize("program", ["gzip", "xz", "bzip2", "zstd"])
