@@ -27,7 +27,7 @@ _rpod_spec() {
             verbs='install list ls print remove rm sync verify'
             ;;
         'system')
-            verbs='check df doctor events info prune'
+            verbs='check df doctor events info prune reset'
             ;;
         'volume')
             verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
@@ -385,6 +385,11 @@ _rpod_spec() {
         'system prune')
             options='-a --all --filter -f --force --volumes'
             valued='--filter'
+            kind=''
+            ;;
+        'system reset')
+            options='-f --force'
+            valued=''
             kind=''
             ;;
         'tag' | 'image tag')

@@ -16,7 +16,7 @@ COMMANDS: dict[str, str] = {
     "image": """build
         verify""",
     "generate": "kube spec",
-    "system": "reset migrate service connection",
+    "system": "migrate service connection",
 }
 
 # Docker's words that mean nothing for one user on one machine, and what to do instead.

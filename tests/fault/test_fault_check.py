@@ -101,3 +101,14 @@ def test_a_damaged_container_goes_only_when_that_is_allowed(stored: Rpod) -> Non
     assert stored("system", "check", "--repair", "--force").code == 0
     assert stored.ok("system", "check") == "" and stored.ok("ps", "-aq") == ""
     assert "changes nothing" in stored.fails("system", "check", "--force")
+
+
+def test_reset_leaves_the_configuration_alone(stored: Rpod) -> None:
+    stored.ok("run", "-d", "--name", "web", "--restart", "always", "hello")
+    assert stored("system", "reset", stdin=b"n\n").code == 0 and stored.ok("ps", "-aq") != ""
+    stored.configure("")
+    assert "Removed" in stored.ok("system", "reset", "--force")
+    assert not stored.data.exists() and not (stored.runtime / "rpod").exists()
+    assert (stored.home / "config" / "rpod" / "containers.toml").exists()
+    assert stored.ok("images", "-q") == "" and stored.ok("system", "check") == ""
+    stored.ok("run", "--rm", "hello")

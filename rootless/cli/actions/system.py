@@ -196,3 +196,15 @@ def check(*, force: bool, quick: bool, repair: bool) -> int:
         output.emit(f"{damage.what}: {damage.why}{end}")
 
     return 0 if engine.check(quick=quick, repair=repair, force=force, announce=announce) else 1
+
+
+def reset(*, force: bool) -> int:
+    """Remove everything, after asking."""
+    from rootless.engine import reset as engine
+
+    what = ("all containers, running or not", "all images", "all volumes", "everything else that rpod has stored")
+    if not force and not output.agreed("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in what)):
+        return 0
+    for path in engine.reset():
+        output.emit(f"Removed {path}")
+    return 0

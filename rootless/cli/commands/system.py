@@ -84,3 +84,10 @@ class Check:
     force: Annotated[bool, option("--force", "-f", text="With --repair: remove damaged containers, too.")] = False
     quick: Annotated[bool, option("--quick", "-q", text="Do not read the content of the layers.")] = False
     repair: Annotated[bool, option("--repair", "-r", text="Mend what is damaged.")] = False
+
+
+@command("system reset", runs="system:reset", examples=["rpod system reset", "rpod system reset --force"])
+class Reset:
+    """Remove everything: containers, images, volumes and all else that rpod has stored. The configuration stays."""
+
+    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
