@@ -129,7 +129,8 @@ def default(capabilities: frozenset[str], machine: str = "") -> dict[str, object
             names += more.split()
     rules: list[dict[str, object]] = [{"names": sorted(set(names)), "action": "SCMP_ACT_ALLOW"}]
     denied = sorted(set(_NOT_PERMITTED.split()) - set(names))
-    rules.append({"names": denied, "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
+    if denied:
+        rules.append({"names": denied, "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
     rules += [_rule("socket", _LOW_32_BITS, family) for family in _SOCKET_FAMILIES]
     rules += [_rule("personality", _LOW_32_BITS, value) for value in _PERSONALITIES]
     if "CAP_SYS_ADMIN" not in capabilities:

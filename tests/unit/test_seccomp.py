@@ -118,6 +118,12 @@ def test_every_call_of_the_default_profile(machine, capabilities):
                 assert run(program, TOKENS[table], number, args) == expected, (table, name, args)
 
 
+def test_the_default_profile_with_every_capability():
+    """Nothing is left then that is refused with EPERM: an entry without names would be no profile at all."""
+    everything = frozenset(name for name, _ in seccomp_profile._BY_CAPABILITY)
+    assert seccomp.compile_profile(seccomp_profile.default(everything, "x86_64"), "x86_64")
+
+
 def test_numbers_between_and_beyond_the_calls():
     program = seccomp.compile_profile(seccomp_profile.default(frozenset(), "x86_64"), "x86_64")
     nothing = (0,) * 6
