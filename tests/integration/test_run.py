@@ -45,7 +45,9 @@ def test_exit_codes_of_the_program(rpod: Rpod, image: str, words: list[str], cod
 
 
 def test_exit_codes_of_a_program_that_does_not_start(rpod: Rpod, image: str) -> None:
-    assert "'no-such-program' not found in $PATH" in rpod.fails("run", "--rm", image, "no-such-program", code=127)
+    assert "no-such-program: executable file not found in $PATH" in rpod.fails(
+        "run", "--rm", image, "no-such-program", code=127
+    )
     assert "/no/such" in rpod.fails("run", "--rm", image, "/no/such", code=127)
     assert "permission denied" in rpod.fails("run", "--rm", image, "/etc/passwd", code=126)
     assert "permission denied" in rpod.fails("run", "--rm", image, "/etc", code=126)
