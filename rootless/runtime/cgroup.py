@@ -401,7 +401,7 @@ def _attach_by_systemd(path: str) -> bool:
     unit, leaf = os.path.split(path)
     name = os.path.basename(unit)
     busctl = spawn.which("busctl")
-    if busctl is None or not has_systemd() or not name.endswith(".scope"):
+    if busctl is None or not has_systemd() or not name.endswith((".scope", ".service")):
         return False
     return _call_manager(busctl, "AttachProcessesToUnit", "ssau", name, f"/{leaf}", "1", str(os.getpid())).code == 0
 
