@@ -34,8 +34,10 @@ def run(rpod: Rpod, image: str, *options: str, command: tuple[str, ...] = FOREVE
 
 
 def test_from_starting_over_unhealthy_to_healthy(rpod: Rpod, image: str) -> None:
-    run(rpod, image, "--health-cmd", f"echo looking; {WELL}", "--health-interval", "300ms", "--health-retries", "2")
+    check = f"until test -e /go; do sleep 0.05; done; echo looking; {WELL}"
+    run(rpod, image, "--health-cmd", check, "--health-interval", "300ms", "--health-retries", "2")
     assert rpod.ok("ps", "--format", "{{.Status}}").endswith(" (starting)")
+    rpod.ok("exec", "web", "touch", "/go")
     wait_for(lambda: health(rpod) == "unhealthy")
     assert rpod.ok("ps", "-q", "--filter", "health=unhealthy")
     assert rpod.ok("ps", "-q", "--filter", "health=healthy") == ""
@@ -47,8 +49,9 @@ def test_from_starting_over_unhealthy_to_healthy(rpod: Rpod, image: str) -> None
     wait_for(lambda: len(log(rpod)) == 5)
     wait_for(lambda: [entry["ExitCode"] for entry in log(rpod)] == [0] * 5)
     rpod.ok("restart", "-t", "0", "web")
-    rpod.ok("exec", "web", "rm", "/well")
-    assert len(log(rpod)) < 5, "a start begins anew"
+    wait_for(lambda: log(rpod) != [])
+    started = rpod.ok("inspect", "--format", "{{.State.StartedAt}}", "web")
+    assert all(str(entry["Start"]) >= started for entry in log(rpod)), "a start begins anew"
 
 
 def test_by_hand_and_without_a_timer(rpod: Rpod, image: str) -> None:

@@ -85,9 +85,9 @@ def test_other_detach_keys(rpod: Rpod, image: str, keys: str, typed: str) -> Non
 
 
 def test_no_detach_keys(rpod: Rpod, image: str) -> None:
-    script = "stty raw; od -tx1 -N2; echo end"
+    script = "stty raw; echo ready; od -tx1 -N2; echo end"
     with Pty(rpod, "run", "-it", "--rm", "--detach-keys", "", image, "sh", "-c", script) as pty:
-        wait_for(lambda: "od" in rpod("top", "-l", "args").out)
+        pty.expect("ready")
         pty.type(DETACH)
         pty.expect("10 11")
         pty.expect("end")
