@@ -20,6 +20,10 @@ import stat
 
 from rootless.errors import LaunchError, os_reason
 from rootless.kernel import nested, syscalls, userns
+from rootless.runtime import accounts, chown, overlays
+
+# What init imports when it needs it has to be there before it becomes root: rpod itself may be in a closed home.
+_FOR_INIT = (accounts, chown, overlays)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +55,6 @@ def enter(plan: InitPlan) -> None:
 
 def _give_trees(plan: InitPlan, uid: int, gid: int) -> None:
     """``U``: the container's root must own a tree before it can make it another user's."""
-    from rootless.runtime import chown
-
     for mount in plan.spec.mounts:
         if mount.destination in plan.chown and mount.type == "bind":
             fd = os.open(mount.source, os.O_PATH)

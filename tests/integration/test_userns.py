@@ -5,9 +5,12 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+
+import rootless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,6 +215,19 @@ def test_a_container_without_the_users_own_id(
     assert (done.code, root, user, hosts) == (0, "0:0", "1000:1000", "0:0"), done
     assert "seen" in done.err
     assert line.split()[0] == str(first)
+
+
+def test_an_installation_in_a_closed_home(rpod: Rpod, image: str, tmp_path: Path) -> None:
+    """Root of the container cannot read rpod's own modules there."""
+    (tmp_path / "source").mkdir()
+    home = tmp_path / "closed"
+    shutil.copytree(os.path.dirname(rootless.__file__), home / "rootless", ignore=shutil.ignore_patterns("*.pyc"))
+    home.chmod(0o700)
+    words = ("-u", "4321", "-v", "new:/home:U", "-v", f"{tmp_path}/source:/over:O", "--tmpfs", "/etc/skel")
+    for script in ("id -u", "stat -c %u /home"):
+        argv = ("run", "--rm", "--userns", "nomap", *words, image, "sh", "-c", script)
+        done = rpod(*argv, env={"PYTHONPATH": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+        assert done.out == "4321\n", done
 
 
 def test_overlays_and_images_among_the_mounts(rpod: Rpod, image: str, tmp_path: Path) -> None:
