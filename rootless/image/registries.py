@@ -10,7 +10,7 @@ import os
 import tomllib
 from typing import TYPE_CHECKING
 
-from rootless import paths
+from rootless import log, paths
 from rootless.errors import ConfigError, ImageError, RegistryError, os_reason
 from rootless.image import reference
 from rootless.kernel import files
@@ -130,6 +130,8 @@ class Registries:
     def _lay(self, tables: dict[str, object]) -> None:
         if "registries" in tables:
             raise ValueError("this is version 1 of the format; version 2 has [[registry]] and no [registries]")
+        if set(_strings(tables, "credential-helpers")) - {"containers-auth.json"}:
+            log.warn("registries.conf: credential-helpers is not heeded; name helpers in auth.json (credHelpers)")
         if "unqualified-search-registries" in tables:
             self.search = _strings(tables, "unqualified-search-registries")
         for short, full in _take(tables, "aliases", dict, {}).items():
