@@ -23,6 +23,7 @@ _STATUS_OF = {
     "stopped": "exited",
     "exited": "exited",
     "not-running": "exited",
+    "restarting": "restarting",
     "removing": "removing",
     "removed": "removing",
     "healthy": "healthy",

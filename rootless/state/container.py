@@ -14,6 +14,9 @@ from rootless.errors import NotFoundError, StateError, StorageError, os_reason
 from rootless.kernel import fastjson, files, process
 from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
 
+# The statuses in which the program lives.
+RUNNING = ("running", "stopping", "paused")
+
 
 class Container:
     """One container: its record, its directories and its current state."""
@@ -278,7 +281,7 @@ class State:
     @property
     def running(self) -> bool:
         """Whether the program lives, also frozen."""
-        return self.status in ("running", "stopping", "paused")
+        return self.status in RUNNING
 
     @property
     def exit_code(self) -> int:

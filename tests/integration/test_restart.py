@@ -148,3 +148,10 @@ def test_a_policy_that_came_later(rpod: Rpod, image: str, detach: tuple[str, ...
     assert process.wait(20) == (0 if detach else 137)
     end(rpod, "late")
     wait_for(lambda: status(rpod, "late") == "exited")
+
+
+def test_stop_all_means_what_waits_for_its_next_start_too(rpod: Rpod, waiting: str) -> None:
+    assert rpod.ok("wait", "--condition", "restarting", waiting) == "-1"
+    ident = rpod.ok("inspect", "-f", "{{.Id}}", waiting)
+    assert rpod.ok("stop", "--all", "-t", "1").split() == [ident]
+    assert status(rpod, waiting) == "exited"

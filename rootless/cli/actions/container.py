@@ -5,12 +5,12 @@ from __future__ import annotations
 from rootless.cli import output
 from rootless.cli.actions.names import Each
 from rootless.errors import ConflictError, NotFoundError
+from rootless.state.container import RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.container import Container
 
-_LIVE = ("running", "stopping", "paused")
 _IDLE = ("created", "exited")
 
 
@@ -53,5 +53,5 @@ def cleanup(*, containers: list[str], all: bool, latest: bool, rm: bool, rmi: bo
     def verb(container: Container) -> None:
         engine.by_hand(container, rm=rm or rmi, rmi=rmi)
 
-    each = Each().choose(containers, everything=all, latest=latest, only=lambda status: status not in _LIVE)
+    each = Each().choose(containers, everything=all, latest=latest, only=lambda status: status not in RUNNING)
     return each.do(verb)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from rootless.cli import output
 from rootless.cli.actions.names import Each, from_files, one
 from rootless.errors import NotFoundError, RpodError, StateError, UsageError
+from rootless.state.container import RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.container import Container
 
-_RUNNING = ("running", "stopping", "paused")
 # `rm` of Podman: 1 for a container that is not there, 2 for one that runs.
 _MISSING, _RUNS = 1, 2
 
 
 def _runs(status: str) -> bool:
-    return status in _RUNNING
+    """Whether there is something to stop: also what waits for its next start."""
+    return status in RUNNING or status == "restarting"
 
 
 def start(
@@ -35,7 +36,7 @@ def start(
 
     attach = attach or interactive
     each = Each(quiet=attach)
-    each.choose(containers, everything=all, latest=latest, filters=filter, only=lambda status: status not in _RUNNING)
+    each.choose(containers, everything=all, latest=latest, filters=filter, only=lambda status: status not in RUNNING)
     if attach and len(each.targets) != 1:
         raise UsageError("--attach takes one container", "start the others without --attach")
     codes = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.cli import output
 from rootless.cli.actions.names import Each, first
 from rootless.errors import NotFoundError, RpodError, UsageError
+from rootless.state.container import RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def port(*, words: list[str], all: bool, latest: bool) -> int:
     if all:
         if words or latest:
             raise UsageError("names, --all and --latest exclude each other", "give one of them")
-        each = Each().choose([], everything=True, only=lambda status: status in ("running", "stopping", "paused"))
+        each = Each().choose([], everything=True, only=lambda status: status in RUNNING)
         for ident, container in each.targets:
             assert container is not None
             for line in engine.port(container, ""):
