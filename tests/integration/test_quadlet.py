@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.shell import program
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.registry import PlainRegistry
     from support.shell import Rpod
 
@@ -113,6 +114,20 @@ def test_the_generator_writes_what_sync_would(fresh_rpod: Rpod, folder: Path) ->
     rpod.ok("quadlet", "generator", str(folder / "out"), "/early", "/late")
     assert (folder / "out/web.service").read_text() == (rpod.home / "config/systemd/user/web.service").read_text()
     assert (folder / "out/default.target.wants/web.service").resolve() == folder / "out/web.service"
+
+
+def test_the_administrators_generator_finds_the_users_rpod(fresh_rpod: Rpod, folder: Path) -> None:
+    rpod = fresh_rpod
+    rpod.ok("quadlet", "install", put(folder, "web.container", IMAGE))
+    own = rpod.home / ".local/bin/rpod"
+    own.parent.mkdir(parents=True)
+    own.write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')
+    own.chmod(0o755)
+    script = Path(__file__).resolve().parents[2] / "contrib/systemd/rpod-quadlet-generator"
+    subprocess.run([script, folder / "out", folder / "early", folder / "late"], env=rpod.env, check=True)
+    assert "ExecStart=" in (folder / "out/web.service").read_text()
+    own.unlink()
+    subprocess.run([script, folder / "none", folder / "early", folder / "late"], env=rpod.env, check=True)
 
 
 def test_generate_systemd(fresh_rpod: Rpod, folder: Path) -> None:
