@@ -46,6 +46,11 @@ class Bundle:
         """The root file system's path on the host."""
         return os.path.join(self.directory, self.spec.root_path)
 
+    @property
+    def process(self) -> dict[str, object]:
+        """``process`` as JSON."""
+        return _part(self.document, "process")
+
     def _complete(self) -> None:
         """What the specification lets be relative, or says in another place than rpod keeps it."""
         spec = self.spec
@@ -100,7 +105,7 @@ class Bundle:
             offset = _part(linux, "timeOffsets", clock)
             if offset:
                 extras.time_offsets[clock] = (_integer(offset, "secs"), _integer(offset, "nanosecs"))
-        extras.attributes = self.attributes(_part(self.document, "process"), second=False)
+        extras.attributes = self.attributes(self.process, second=False)
         return extras
 
     def attributes(self, process: dict[str, object], *, second: bool) -> Attributes | None:

@@ -1,4 +1,4 @@
-"""The master of a container's terminal: prepared, and handed to whoever asked for it."""
+"""A container's terminal: how it is from the start, and its master in the hands of whoever asked for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rootless.kernel import unix
 from rootless.runtime import terminal
 
 
-def prepare(master: int, document: dict[str, object]) -> int:
-    """Give a new terminal the size of ``process.consoleSize``, and no line ends of its own; ``master`` itself."""
-    terminal.clear_line_ends(master)
-    process = document.get("process") or {}
-    assert isinstance(process, dict)
-    size = process.get("consoleSize")
-    if size:
-        terminal.set_window_size(master, size["height"], size["width"])
-    return master
+def streams(process: dict[str, object]) -> terminal.Streams:
+    """The streams of a checked ``process``: our own, or a new terminal of ``consoleSize``, without ONLCR as runc's."""
+    if not process.get("terminal"):
+        return terminal.Streams.inherited()
+    made = terminal.Streams.terminal()
+    made.line_ends = False
+    size = process.get("consoleSize") or {}
+    assert isinstance(size, dict)
+    made.size = (size.get("height", 0), size.get("width", 0))
+    return made
 
 
 def send(path: str, master: int) -> None:

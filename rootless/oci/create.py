@@ -14,7 +14,7 @@ from rootless.network.driver import Driver
 from rootless.oci import cgroups, console
 from rootless.oci.bundle import Bundle
 from rootless.oci.store import Container, check_id
-from rootless.runtime import birth, cgroup, terminal
+from rootless.runtime import birth, cgroup
 from rootless.runtime.plan import InitPlan, NetworkPlan
 from rootless.storage import drivers
 
@@ -92,7 +92,7 @@ class _Creation:
         if made.owned:
             self.undo.append(lambda: cgroup.remove(made.path))
         state.cgroup, state.joined_cgroup = (made.path, "") if made.owned else ("", made.path)
-        streams = terminal.Streams.terminal() if state.terminal else terminal.Streams.inherited()
+        streams = console.streams(self.bundle.process)
         cgroup_fd = made.open()
         newborn = birth.start_init(plan, streams, cgroup_fd, hidden=True)
         self.undo.append(newborn.kill)
@@ -142,7 +142,7 @@ class _Creation:
             self.hooks.run("createRuntime", "creating")
             newborn.channel.send("hooked")
         elif message.kind == "tty":
-            self.master = console.prepare(message.fd, self.bundle.document)
+            self.master = message.fd
             if path := self.parsed.text("console-socket"):
                 console.send(path, self.master)
                 self.master = -1

@@ -8,7 +8,7 @@ from rootless.errors import UsageError
 from rootless.oci import bundle, console, lifecycle
 from rootless.oci.bundle import Bundle
 from rootless.oci.create import preserved, write_pid_file
-from rootless.runtime import join, security, terminal
+from rootless.runtime import join, security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,24 +48,22 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     plan.limited = bool(plan.cgroup)
     plan.preserve_fds = preserved(parsed, process.env)
     plan.die_with_caller = not parsed.flag("detach")
-    streams = terminal.Streams.terminal() if process.terminal else terminal.Streams.inherited()
-    joined = join.start_program(plan, streams)
+    joined = join.start_program(plan, console.streams(described))
     os.close(pidfd)
     try:
-        return Executed(joined.pid, _hand_over(joined, described, parsed))
+        return Executed(joined.pid, _hand_over(joined, parsed))
     except BaseException:
         os.kill(joined.pid, _KILL)
         raise
 
 
-def _hand_over(joined: join.Joined, described: dict[str, object], parsed: Parsed) -> int:
+def _hand_over(joined: join.Joined, parsed: Parsed) -> int:
     """Give the terminal and the pid to whoever asked for them; the master that is left to us, or -1."""
     master = joined.master
-    if master >= 0:
-        console.prepare(master, {"process": described})
-        if path := parsed.text("console-socket"):
-            console.send(path, master)
-            master = -1
+    path = parsed.text("console-socket")
+    if path and master >= 0:
+        console.send(path, master)
+        master = -1
     if path := parsed.text("pid-file"):
         write_pid_file(path, joined.pid)
     return master

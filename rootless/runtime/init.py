@@ -116,7 +116,7 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
 
         chown.change_mounts(root, plan.chown, spec.process.uid, spec.process.gid)
     if spec.process.terminal:
-        master, slave = terminal.make_terminal(root)
+        master, slave = terminal.make_terminal(root, streams)
         terminal.place_console(root, slave)
         channel.send("tty", fd=master)
         os.close(master)

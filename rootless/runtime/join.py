@@ -185,7 +185,7 @@ def _be_program(
         if plan.attributes is not None:
             plan.attributes.apply()
         if process.terminal:
-            master, slave = terminal.make_terminal(root)
+            master, slave = terminal.make_terminal(root, streams)
             channel.send("tty", fd=master)
             os.close(master)
             streams.inside = [slave, slave, slave]

@@ -24,13 +24,15 @@ class Streams:
     one is -1. With a terminal they are filled once init has made it.
     """
 
-    __slots__ = ("borrowed", "inside", "master", "outside")
+    __slots__ = ("borrowed", "inside", "line_ends", "master", "outside", "size")
 
     def __init__(self, inside: list[int], outside: list[int]) -> None:
         self.inside = inside
         self.outside = outside
         self.master = -1
         self.borrowed = False  # the caller's own, whose owner is not ours to change
+        self.line_ends = True  # the terminal returns the carriage at a line's end (ONLCR)
+        self.size = (0, 0)  # rows and columns of the terminal from the start; (0, 0): the caller's
 
     @classmethod
     def pipes(cls, *, stdin: bool) -> Streams:
@@ -62,16 +64,18 @@ class Streams:
         self.inside = []
 
 
-def make_terminal(root: Root) -> tuple[int, int]:
-    """A pseudo-terminal of the container's own devpts: (master, slave) descriptors."""
+def make_terminal(root: Root, streams: Streams) -> tuple[int, int]:
+    """A pseudo-terminal of the container's own devpts as ``streams`` wants it: (master, slave) descriptors."""
     master = root.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
     fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
     number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"), "little")
     slave = root.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
     # The caller's terminal is still ours: a full-screen program finds its size before the client tells it.
-    rows, columns = window_size(0)
+    rows, columns = streams.size if any(streams.size) else window_size(0)
     if rows and columns:
         set_window_size(master, rows, columns)
+    if not streams.line_ends:
+        _clear_line_ends(slave)
     return master, slave
 
 
@@ -107,8 +111,7 @@ def set_window_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
 
 
-def clear_line_ends(fd: int) -> None:
-    """A new terminal passes a line's end on as it is (ONLCR), as runc's do."""
+def _clear_line_ends(fd: int) -> None:
     attributes = termios.tcgetattr(fd)
     attributes[1] &= ~termios.ONLCR
     termios.tcsetattr(fd, termios.TCSANOW, attributes)

@@ -254,21 +254,20 @@ def test_the_terminal_goes_to_the_console_socket(
         master = receive(listener)
         runtime.ok("start", "c")
         assert read_until(master, b"/dev/pts/0").startswith(b"33 77\ntwo\n/dev/pts/0")
-        argv = (
-            "exec",
-            "--tty",
-            "--detach",
-            "--console-socket",
-            str(runtime_base / "tty.sock"),
-            "c",
-            "sh",
-            "-c",
-            "tty; exec sleep 100",
-        )
+        process = {
+            "terminal": True,
+            "consoleSize": {"height": 10, "width": 110},
+            "args": ["sh", "-c", "stty size; tty; exec sleep 100"],
+            "cwd": "/",
+            "env": [oci.PATH],
+        }
+        (tmp_path / "process").write_text(json.dumps(process))
+        socket_path = str(runtime_base / "tty.sock")
+        argv = ("exec", "--detach", "--console-socket", socket_path, "--process", str(tmp_path / "process"), "c")
         runtime.detached(*argv)
         second = receive(listener)
         text = read_until(second, b"/dev/pts/1")
-        assert b"\r" not in text  # ONLCR is off
+        assert text.startswith(b"10 110\n")  # from the start, and ONLCR is off
         os.close(second)
     os.close(master)
     (runtime_base / "tty.sock").unlink()
