@@ -63,7 +63,7 @@ FAILS = [
     (["--log-level", "loud", "ps"], "--log-level loud: there is no such level", "debug"),
     (["--storage-driver", "zfs", "ps"], "--storage-driver must be one of", ""),
     (["inspect", "--type", "pod", "x"], "--type pod: there is no such type", "container"),
-    (["wait", "-i", "soon", "x"], "--interval soon: not a time", "250ms"),
+    (["wait", "-i", "soon", "x"], "--interval soon: not a time", "ms, s, m or h"),
     (["pull", "--policy", "often", "x"], "--policy often: there is no such policy", "always"),
     (["create", "sha256:zz"], "sha256:zz: no such image", "rpod images"),
     (["kill", "nosuch"], "no such container: nosuch", "rpod ps -a"),
