@@ -44,4 +44,5 @@ def test_a_service_is_ready_when_its_container_is_healthy(vm: Machine) -> None:
     assert vm.ok("systemctl --user show -p ActiveState sick") == "ActiveState=activating"
     vm.ok("rpod exec sick touch /tmp/well")
     wait_for(lambda: "=active" in vm.ok("systemctl --user show -p ActiveState sick"), timeout_s=30)
-    vm.ok("systemctl --user stop sick; rpod ps -aq --filter name=sick")
+    vm.ok("rpod stop -t 1 sick")
+    wait_for(lambda: "inactive" in vm.ok("systemctl --user show -p ActiveState sick"), timeout_s=30)
