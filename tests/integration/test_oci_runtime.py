@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import pytest
 from support import oci
 from support.oci import Runtime, changed
 from support.shell import wait_for
+from test_imports import ALLOWED as CHEAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,13 +101,13 @@ VERBS = {
     "resume": ("resume", "c"),
     "ps": ("ps", "c"),
     "state": ("state", "c"),
-    "update": ("update", "--pids-limit", "0", "c"),
+    "update": ("update", "--resources", "-", "c"),
 }
 # runtime.md, "Operations": start only what is created, kill what is created or running, delete what is stopped.
 ALLOWED = {
-    "created": {"start", "kill", "kill all", "exec", "pause", "ps", "state"},
-    "running": {"kill", "kill all", "exec", "pause", "ps", "state"},
-    "paused": {"kill", "kill all", "resume", "ps", "state"},
+    "created": {"start", "kill", "kill all", "exec", "pause", "ps", "state", "update"},
+    "running": {"kill", "kill all", "exec", "pause", "ps", "state", "update"},
+    "paused": {"kill", "kill all", "resume", "ps", "state", "update"},
     "stopped": {"delete", "kill all", "state"},
 }
 
@@ -114,8 +116,6 @@ ALLOWED = {
 def test_every_state_against_every_verb(runtime: Runtime, spec: dict[str, Any], tmp_path: Path, status: str) -> None:
     bundle = oci.write(tmp_path / "b", shell(spec, "sleep 1000"))
     for verb, argv in VERBS.items():
-        if verb == "update":
-            continue  # needs a controller; test_oci_limits has it
         runtime.detached("create", "--bundle", str(bundle), "c")
         if status != "created":
             runtime.ok("start", "c")
@@ -125,7 +125,7 @@ def test_every_state_against_every_verb(runtime: Runtime, spec: dict[str, Any], 
             runtime.ok("kill", "c", "KILL")
             wait_for(lambda: runtime.status("c") == "stopped", what="the container stops")
         assert runtime.status("c") == status
-        done = runtime(*argv)
+        done = runtime(*argv, stdin=b'{"unified": {"cgroup.max.depth": "9"}}')
         assert (done.code == 0) == (verb in ALLOWED[status]), (status, verb, done)
         if done.code:
             assert f"it is {status}" in done.err
@@ -612,6 +612,40 @@ def test_features_and_spec(runtime: Runtime, rootfs: Path, tmp_path: Path) -> No
     assert "exists already" in runtime("spec", "--bundle", str(tmp_path)).err
     written = changed(changed(written, "root.path", str(rootfs)), "process.terminal", False)
     assert runtime.run(tmp_path, shell(written, "hostname")).out == "rpod\n"
+
+
+# ---- limits ----
+
+
+def test_limits_at_create_and_update(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
+    """Files of the cgroup itself need no controller, so that this runs wherever a cgroup is delegated."""
+    spec = changed(shell(spec, "sleep 1000"), "linux.resources.unified", {"cgroup.max.depth": "5"})
+    bundle = oci.write(tmp_path / "b", spec)
+    runtime.detached("run", "--detach", "--bundle", str(bundle), "c")
+    place = Path(json.loads((runtime.root / "c" / "state.json").read_text())["cgroup"])
+    assert (place / "cgroup.max.depth").read_text() == "5\n"
+    runtime.ok("update", "--resources", "-", "c", stdin=b'{"unified": {"cgroup.max.descendants": "7"}}')
+    assert (place / "cgroup.max.descendants").read_text() == "7\n"
+    told = json.loads(runtime.ok("events", "--stats", "c"))
+    assert told["type"] == "stats" and told["data"]["cpu"]["usage"]["total"] > 0
+    done = runtime("update", "--resources", "-", "c", stdin=b'{"pids": {"limit": "many"}}')
+    assert "linux.resources.pids.limit must be a whole number" in done.err
+    assert "--pids-limit x: it is a whole number" in runtime("update", "--pids-limit", "x", "c").err
+    done = runtime("update", "--resources", "-", "c", stdin=b'{"unified": {"nosuch.max": "1"}}')
+    assert done.code == 1 and "nosuch" in done.err
+
+
+def test_run_loads_nothing_slow(program: str, runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
+    oci.write(tmp_path / "b", spec)
+    script = (
+        "import sys; before = set(sys.modules); from rootless.oci import main; code = main.run(sys.argv[1:]); "
+        "print(*sorted(m for m in set(sys.modules) - before if not m.startswith('rootless'))); sys.exit(code)"
+    )
+    argv = ["--root", str(runtime.root), "run", "--bundle", str(tmp_path / "b"), "c"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *argv], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert set(done.stdout.split()) <= CHEAP
 
 
 # ---- faults, and what lies beside ----
