@@ -46,6 +46,11 @@ def log(vm: Machine, unit: str) -> str:
     return vm.ok(f"journalctl --user -u {unit} -o cat")
 
 
+def served(vm: Machine) -> None:
+    """Wait for the page: a started program is not yet one that listens."""
+    wait_for(lambda: PAGE in vm.web(), 60, "the page")
+
+
 @pytest.fixture
 def web(vm: Machine) -> Iterator[str]:
     """A web server from a Quadlet file, running; its unit."""
@@ -57,7 +62,7 @@ def web(vm: Machine) -> Iterator[str]:
 
 
 def test_a_container_file_becomes_a_service(vm: Machine, web: str) -> None:
-    assert PAGE in vm.web()
+    served(vm)
     assert show(vm, web, "ActiveState", "SubState", "Type", "NotifyAccess") == ["active", "running", "notify", "all"]
     (pid,) = show(vm, web, "MainPID")
     assert "rpod-monitor" in vm.ok(f"ps -o args= -p {pid}")
@@ -79,11 +84,11 @@ def test_restart_stop_and_crash(vm: Machine, web: str) -> None:
     vm.ok("systemctl --user restart web")
     second = vm.ok("rpod inspect --format '{{.Id}}' systemd-web")
     assert first != second
-    assert PAGE in vm.web()
+    served(vm)
     vm.ok("kill -9 $(rpod inspect --format '{{.State.Pid}}' systemd-web)")
     wait_for(lambda: show(vm, web, "NRestarts", "SubState") == ["1", "running"], 60, "the restart")
     assert vm.ok("rpod ps -a --format '{{.Names}}'") == "systemd-web"
-    assert PAGE in vm.web()
+    served(vm)
     (pid,) = show(vm, web, "MainPID")
     vm.ok(f"kill -9 {pid}")
     wait_for(
