@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.skipif(not oci.WANTED, reason="rpod-runtime has no storage driver")
+
 CONFIG = """
 version = 2
 root = "{folder}/root"

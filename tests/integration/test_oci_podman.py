@@ -17,6 +17,8 @@ from rootless.kernel import userns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.skipif(not oci.WANTED, reason="rpod-runtime has no storage driver")
+
 
 class Engine:
     """podman and buildah on one store, with rpod-runtime as their runtime."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from support.shell import Done
 
+pytestmark = pytest.mark.skipif(not oci.WANTED, reason="rpod-runtime has no storage driver")
+
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
