@@ -121,7 +121,7 @@ def read_document(path: str) -> dict[str, object]:
             document = fastjson.loads(file.read(_MOST_BYTES))
     except OSError as error:
         raise LaunchError(
-            f"{path} cannot be read: {os_reason(error)}", "rpod-runtime spec --rootless writes one"
+            f"{os.path.basename(path)} cannot be read: {os_reason(error)}", "rpod-runtime spec --rootless writes one"
         ) from None
     except fastjson.JSONError as error:
         raise SpecError(f"{path} is not JSON: {error}") from error
