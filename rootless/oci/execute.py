@@ -39,8 +39,7 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     spec_of = Bundle(container.state.bundle, {**lifecycle.document(container), "process": described})
     spec_of.spec.process = process
     pidfd = container.pidfd()
-    namespaces = [kind for kind in container.state.namespaces if kind != "time"]
-    plan = join.JoinPlan(spec_of.spec, pidfd, _foreign(container, namespaces))
+    plan = join.JoinPlan(spec_of.spec, pidfd, _foreign(container))
     plan.user = None
     plan.attributes = spec_of.attributes(described, second=True)
     plan.state = container.hook_state()
@@ -77,11 +76,11 @@ def _check_terminal(process: Process, parsed: Parsed) -> None:
         raise UsageError("--console-socket is given without --tty")
 
 
-def _foreign(container: Container, kinds: list[str]) -> list[str]:
+def _foreign(container: Container) -> list[str]:
     """The namespaces that init does not share with this process; setns into one's own user namespace is an error."""
     files_ = {"network": "net", "mount": "mnt"}
     found = []
-    for kind in kinds:
+    for kind in container.state.namespaces:
         name = files_.get(kind, kind)
         if os.readlink(f"/proc/{container.state.pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
             found.append(kind)

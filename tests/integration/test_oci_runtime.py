@@ -441,6 +441,9 @@ def test_a_time_namespace_with_offsets(runtime: Runtime, spec: dict[str, Any], t
     uptime = float(done.out.split()[0])
     assert uptime > 864000 + float(Path("/proc/uptime").read_text().split()[0]) - 60
     assert done.out.split("\n")[1].split() == ["monotonic", "1000", "5"]
+    oci.write(tmp_path / "b", shell(spec, "sleep 1000"))
+    runtime.detached("run", "--detach", "--bundle", str(tmp_path / "b"), "c")
+    assert float(runtime.ok("exec", "c", "cat", "/proc/uptime").split()[0]) > 864000
 
 
 def test_scheduler_and_priorities(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
