@@ -47,25 +47,17 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     plan.limited = bool(plan.cgroup)
     plan.preserve_fds = preserved(parsed, process.env)
     plan.die_with_caller = not parsed.flag("detach")
+    if path := parsed.text("console-socket"):
+        plan.on_terminal = lambda master: console.send(path, master)
     joined = join.start_program(plan, console.streams(described))
     os.close(pidfd)
-    try:
-        return Executed(joined.pid, _hand_over(joined, parsed))
-    except BaseException:
-        os.kill(joined.pid, _KILL)
-        raise
-
-
-def _hand_over(joined: join.Joined, parsed: Parsed) -> int:
-    """Give the terminal and the pid to whoever asked for them; the master that is left to us, or -1."""
-    master = joined.master
-    path = parsed.text("console-socket")
-    if path and master >= 0:
-        console.send(path, master)
-        master = -1
-    if path := parsed.text("pid-file"):
-        write_pid_file(path, joined.pid)
-    return master
+    if pid_file := parsed.text("pid-file"):
+        try:
+            write_pid_file(pid_file, joined.pid)
+        except BaseException:
+            os.kill(joined.pid, _KILL)
+            raise
+    return Executed(joined.pid, joined.master)
 
 
 def _check_terminal(process: Process, parsed: Parsed) -> None:

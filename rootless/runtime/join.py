@@ -44,6 +44,7 @@ class JoinPlan:
         "init_pidfd",
         "limited",
         "namespaces",
+        "on_terminal",
         "preserve_fds",
         "shifted",
         "spec",
@@ -58,6 +59,7 @@ class JoinPlan:
         self.user: str | None = ""  # looked up inside; None leaves the ids of spec.process
         self.attributes: Attributes | None = None
         self.state: dict[str, object] = {}  # the container's, for a seccomp agent
+        self.on_terminal: Callable[[int], None] | None = None  # takes the master over, before the program runs
         self.groups: list[str] = []
         self.cgroup = ""
         self.limited = False  # whether the user gave limits, so that running outside the cgroup is no way out
@@ -158,7 +160,12 @@ def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
                 assert isinstance(number, int)
                 raise init.explain_exec(plan.spec.process.args[0], number)
             master = message.fd
+            if plan.on_terminal is not None:
+                plan.on_terminal(master)
+                master = -1
+                ours.send("go")
     except RpodError:
+        ours.close()
         spawn.wait(pid)
         raise
     ours.close()
@@ -188,6 +195,8 @@ def _be_program(
             master, slave = terminal.make_terminal(root, streams)
             channel.send("tty", fd=master)
             os.close(master)
+            if plan.on_terminal is not None and channel.receive().kind != "go":
+                os._exit(1)
             streams.inside = [slave, slave, slave]
         security.apply_rlimits(process.rlimits)
         terminal.use_streams(streams.inside, process.uid, terminal=process.terminal)

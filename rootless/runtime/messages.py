@@ -7,6 +7,7 @@ launcher        mapped     the id maps are written: set up
 launcher        root       carries the root's detached mount, where fuse-overlayfs serves it
 init            tty        carries the master of the container's pseudo-terminal (a descriptor)
 init            ready      everything is set up; only exec is left
+launcher        go         (exec) whoever asked for the terminal has it
 launcher, gate  go         the network is ready, or the container is started: exec
 init            error      a step failed: message, hint, code
 static init     (number)   execve failed with this errno
