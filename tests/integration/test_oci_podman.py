@@ -66,9 +66,12 @@ def podman(tmp_path_factory: pytest.TempPathFactory, runtime_base: Path) -> Iter
     engine.ok("import", "--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin", "-", "bb", stdin=busybox.layer())
     yield engine
     engine("rm", "-fat", "0")
-    assert list((runtime / "rpod-runtime").iterdir()) == []
-    for path in (folder, runtime):
-        userns.remove_tree_inside(str(path))
+    try:
+        # A container that was run with --rm is removed by podman's own cleanup, which nobody waits for.
+        wait_for(lambda: list((runtime / "rpod-runtime").iterdir()) == [], what="nothing of the runtime's is left")
+    finally:
+        for path in (folder, runtime):
+            userns.remove_tree_inside(str(path))
 
 
 @pytest.fixture
