@@ -29,6 +29,7 @@ LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough", "pass
 STORAGE_DRIVERS = ("auto", "overlay", "fuse-overlayfs")
 NETWORKS = ("slirp4netns", "pasta", "host", "none")
 CGROUP_MANAGERS = ("auto", "systemd", "cgroupfs", "none")
+_AGE_UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -92,6 +93,17 @@ def size_bytes(value: str | int) -> int:
     if not digits.isdecimal() or unit not in _SIZE_UNITS:
         raise ValueError(f"must be a size like 64m or 1g, not {value!r}")
     return int(digits) * _SIZE_UNITS[unit]
+
+
+def _age_s(value: str | int) -> int:
+    """``30d`` -> seconds; 0 is no limit; units h d w."""
+    text = str(value).strip().lower()
+    number, unit = text[:-1], text[-1:]
+    if text == "0":
+        return 0
+    if not number.isdecimal() or unit not in _AGE_UNITS_S:
+        raise ValueError(f"must be an age like 12h, 30d or 8w, not {value!r}")
+    return int(number) * _AGE_UNITS_S[unit]
 
 
 def _size_text(value: str) -> str:
@@ -195,6 +207,19 @@ class Storage(Section):
         "How the layers of an image become one tree. auto takes the kernel's overlay where a probe shows that it "
         "works, else fuse-overlayfs.",
         words=STORAGE_DRIVERS,
+    )
+    max_size: int = field(
+        "0",
+        "The most that images and partial downloads may take on the disk (20g); 0 is no limit. After a pull, load, "
+        "import or commit the least recently used of those that no container uses are removed until it is kept. The "
+        "first time it is only said what would be removed. rpod system df -v shows it at any time.",
+        check=size_bytes,
+    )
+    max_age: int = field(
+        "0",
+        "Images that no container uses, and partial downloads, are removed at such a time when they were not used for "
+        "so long (30d; also h, w); 0 is no limit.",
+        check=_age_s,
     )
 
 

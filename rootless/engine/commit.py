@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import diff, images, instructions, pause, start
+from rootless.engine import budget, diff, images, instructions, pause, start
 from rootless.engine.compose_image import Draft
 from rootless.errors import NotFoundError, StorageError, UsageError, os_reason
 from rootless.image import progress, reference
@@ -74,6 +74,7 @@ def commit(container: Container, name: str, options: CommitOptions) -> Image:
     image = store.add(draft.documents(), target)
     _write_iidfile(options.iidfile, image)
     events.of_container(container.record, "commit")
+    budget.keep()
     return image
 
 

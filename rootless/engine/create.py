@@ -17,7 +17,7 @@ from rootless.network import ports as port_rules
 from rootless.state import events
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
-from rootless.storage import drivers
+from rootless.storage import drivers, last_use
 from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
@@ -89,6 +89,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
         _save(new.container, record, spec)
         if image.id and not ImageStore(store.data_dir).exists(image.id):
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
+        last_use.note(store.data_dir, image.id)
         _write_cidfile(options.cidfile, record.id)
         events.of_container(record, "create")
     except BaseException as error:

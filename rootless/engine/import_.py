@@ -8,7 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import instructions
+from rootless.engine import budget, instructions
 from rootless.engine.compose_image import Draft
 from rootless.errors import ImageError, UsageError, os_reason
 from rootless.image import progress, reference
@@ -64,6 +64,7 @@ def import_(source: str, name: str, options: ImportOptions) -> Image:
     shown.close()
     image = store.add(draft.documents(), target)
     events.of_image("import", image.id, target[0] if target else image.id)
+    budget.keep()
     return image
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rootless.engine import budget
 from rootless.engine.transports import directory, docker_archive, layout, local
 from rootless.engine.transports.blobs import Folder
 from rootless.engine.transports.members import Members
@@ -33,6 +34,7 @@ def load(path: str, *, quiet: bool = False) -> list[str]:
             stored = local.store(image, image.names)
             loaded += image.names or [stored.id]
             events.of_image("loadfromarchive", stored.id, path)
+        budget.keep()
         return loaded
     finally:
         shown.close()

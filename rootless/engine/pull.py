@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rootless import log
+from rootless.engine import budget
 from rootless.engine.fetch import Fetch
 from rootless.engine.hosts import Hosts
 from rootless.errors import NotFoundError, RegistryError, UsageError
@@ -68,6 +69,7 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
     finally:
         shown.close()
     events.of_image("pull", image.id, name)
+    budget.keep()
     return image
 
 

@@ -11,6 +11,7 @@ from rootless.kernel import files, userns
 from rootless.state import dependents, events
 from rootless.state.containers import Containers
 from rootless.state.record import ContainerRecord
+from rootless.storage import last_use
 from rootless.storage.volumes import VolumeStore
 
 TYPE_CHECKING = False
@@ -63,6 +64,7 @@ def delete(container: Container, *, volumes: bool) -> None:
         files.remove_tree(container.run_directory)
     if volumes:
         _remove_volumes(record)
+    last_use.note(paths.data(), record.image_id)
     if record.cidfile:
         _remove_cidfile(record.cidfile, container.id)
     if record.rare:

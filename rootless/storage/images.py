@@ -23,7 +23,7 @@ from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rootless.storage.staging import Staged
 
@@ -344,10 +344,13 @@ class ImageStore:
             raise StorageError(f"layer {chain_id} cannot be removed: {os_reason(error)}") from error
         return graveyard
 
-    def remove_unused_layers(self) -> list[str]:
-        """Remove ``unused_layers`` and return them; the lock keeps a pull from counting on one of them meanwhile."""
+    def remove_unused_layers(self, only: Collection[str] | None = None) -> list[str]:
+        """Remove ``unused_layers`` (with ``only`` those of them) and return them.
+
+        The lock keeps a pull from counting on one of them meanwhile.
+        """
         with self._lock():
-            unused = self.unused_layers()
+            unused = [chain_id for chain_id in self.unused_layers() if only is None or chain_id in only]
             graveyard = self._bury(unused)
         if graveyard is not None:
             graveyard.close()

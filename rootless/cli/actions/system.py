@@ -82,6 +82,7 @@ def df(*, format: str, verbose: bool) -> int:
     groups = engine.df()
     if verbose:
         _df_verbose(groups)
+        _df_budget()
         return 0
     rows = [_df_fields(group) for group in groups]
     json_rows = [{**row, "Size": row["RawSize"], "Reclaimable": row["RawReclaimable"]} for row in rows]
@@ -119,6 +120,18 @@ def _df_verbose(groups: list[Group]) -> None:
             for entry in group.entries
         ]
         output.table([heading, *rows])
+
+
+def _df_budget() -> None:
+    """What storage.max_size and max_age would take now."""
+    from rootless.engine import budget
+
+    plan = budget.plan()
+    if plan is None:
+        return
+    output.emit("\nThe next pull, load, import or commit would remove (storage.max_size, storage.max_age):\n")
+    rows = [[item.name, output.size(item.size_bytes), output.ago(item.used_s)] for item in plan.taken]
+    output.table([["NAME", "SIZE", "LAST USED"], *rows])
 
 
 def prune(*, all: bool, filter: list[str], force: bool, volumes: bool) -> int:
