@@ -11,6 +11,7 @@
      ├─ ImageError            a bad reference, manifest or layer
      │   └─ RegistryError     what a registry answered, or that it did not
      ├─ StorageError          layers, drivers, volumes, disk
+     │   └─ DiskFullError     no room is left for a layer
      ├─ NetworkError          drivers, ports, resolvers
      ├─ LaunchError           a step of the launch failed
      │   ├─ NotExecutableError    exit code 126
@@ -71,6 +72,13 @@ class RegistryError(ImageError):
 
 class StorageError(RpodError):
     """Layers, drivers, volumes, disk."""
+
+
+class DiskFullError(StorageError):
+    """No room, or no quota, is left for a layer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "rpod system df, rpod system prune --all; storage.max_size keeps images small")
 
 
 class NetworkError(RpodError):

@@ -11,7 +11,7 @@ from rootless import paths
 from rootless.engine import budget, diff, images, instructions, pause, start
 from rootless.engine.compose_image import Draft
 from rootless.errors import NotFoundError, StorageError, UsageError, os_reason
-from rootless.image import progress, reference
+from rootless.image import manifest, progress, reference
 from rootless.kernel import files
 from rootless.state import events
 from rootless.storage import drivers
@@ -117,6 +117,11 @@ def _draft(container: Container, options: CommitOptions) -> Draft:
     draft.created_by = " ".join(container.record.command)
     if options.squash:
         draft.flatten()
+    if len(draft.chain) >= manifest.MAX_LAYERS:
+        raise UsageError(
+            f"the image of container {container.name} has {len(draft.chain)} layers, and no more can be stacked",
+            "rpod commit --squash makes one of all",
+        )
     return draft
 
 

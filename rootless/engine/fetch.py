@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rootless import log, paths
 from rootless.engine.crew import Crew
-from rootless.errors import ImageError, StorageError
+from rootless.errors import DiskFullError, ImageError, StorageError
 from rootless.image import manifest
 from rootless.image import partial as partial_module
 from rootless.image.manifest import Index
@@ -125,7 +125,17 @@ class Fetch:
             # Large ones first: the pull ends when the last layer ends.
             missing.sort(key=lambda layer: layer.descriptor.size)
             crew: Crew[_Layer] = Crew(self._transport, lambda layer: self._copy(unpacker, layer))
-            crew.run(missing)
+            try:
+                crew.run(missing)
+            except DiskFullError:
+                self._give_back(missing)
+                raise
+
+    def _give_back(self, layers: list[_Layer]) -> None:
+        """On a full disk room is worth more than what a next try would go on with."""
+        for layer in layers:
+            Partial(layer.descriptor.digest, layer.descriptor.size).discard()
+        self._images.give_back([layer.chain_id for layer in layers])
 
     def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
         """Fetch a layer; where what an earlier pull had kept of it is damaged, once more from its beginning."""

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 
-from rootless.errors import StorageError, os_reason
+from rootless.errors import DiskFullError, StorageError, os_reason
 from rootless.kernel import files
 from rootless.storage.copyup import DRIVER_XATTRS
 from rootless.storage.tarheader import BLOCKDEV, CHARACTER, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, shown
@@ -145,7 +145,8 @@ class Extractor:
             uid, gid = self._owner(entry)
             return StorageError(f"{shown(name)} belongs to {uid}:{gid}, which is outside of your ids", _HINT_RANGES)
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        return StorageError(f"cannot unpack {shown(name)}: {reason}")
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        return kind(f"cannot unpack {shown(name)}: {reason}")
 
     def _unpack(self, name: bytes, entry: Entry) -> None:
         folder, _, base = name.rpartition(b"/")

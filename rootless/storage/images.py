@@ -356,6 +356,13 @@ class ImageStore:
             graveyard.close()
         return unused
 
+    def give_back(self, chain_ids: list[str]) -> None:
+        """Remove those of ``chain_ids`` that nothing uses, for the room: what else went wrong is told already."""
+        try:
+            self.remove_unused_layers(only=chain_ids)
+        except StorageError as error:
+            log.warn(f"{error.message}; layers of an unfinished image stay")
+
     def _used_layers(self) -> set[str]:
         """Every chain id that an image or a container needs. Raises StorageError for a damaged record."""
         used: set[str] = set()

@@ -10,7 +10,7 @@ import errno
 import os
 
 from rootless import log
-from rootless.errors import NotFoundError, StorageError, os_reason
+from rootless.errors import DiskFullError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.storage.staging import Staged, Staging
 
@@ -202,6 +202,8 @@ class Sink:
             raise StorageError("the worker that unpacked the layer was killed", "is memory short? see dmesg")
         answer = fastjson.loads(data)
         assert isinstance(answer, dict)
+        if answer.get("full"):
+            raise DiskFullError(answer["error"])
         if "error" in answer:
             raise StorageError(answer["error"], answer["hint"])
         return answer

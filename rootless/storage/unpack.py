@@ -15,12 +15,13 @@ which thus lasts as long as the worker.
 from __future__ import annotations
 
 import _socket
+import errno
 import hashlib
 import os
 import signal
 import struct
 
-from rootless.errors import RpodError, StorageError, os_reason
+from rootless.errors import DiskFullError, RpodError, StorageError, os_reason
 from rootless.kernel import fastjson, syscalls
 from rootless.storage import inflate
 from rootless.storage.assembly import Recorder
@@ -103,13 +104,14 @@ def park(channel: _socket.socket) -> None:
 
 
 def _work(orders: Orders, source: int, result: int) -> None:
-    """A worker's life: the answer is JSON with ``chain_id``, or with ``error`` and ``hint``."""
+    """A worker's life: the answer is JSON with ``chain_id``, or with ``error``, ``hint`` and ``full``."""
     try:
         answer = _unpack(orders, source)
     except RpodError as error:
-        answer = {"error": error.message, "hint": error.hint}
+        answer = {"error": error.message, "hint": error.hint, "full": isinstance(error, DiskFullError)}
     except OSError as error:
-        answer = {"error": f"cannot unpack the layer: {os_reason(error)}", "hint": ""}
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        answer = {"error": f"cannot unpack the layer: {os_reason(error)}", "hint": "", "full": full}
     except Exception as error:
         # Nobody sees a traceback of this process, and a worker that dies silently would be worse.
         answer = {"error": f"cannot unpack the layer: {type(error).__name__}: {error}", "hint": ""}

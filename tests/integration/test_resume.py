@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -26,12 +27,12 @@ _LAYER_BYTES = 5_000_000
 class SlowRegistry(RogueRegistry):
     """Serves an image of three layers that do not compress, slowly, with ranges; counts what it sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer_bytes: int = _LAYER_BYTES) -> None:
         super().__init__()
         self.sent = 0
         self.pause_s = 0.005
         self.starts: list[int] = []
-        tars = [tar_of({f"file{number}": os.urandom(_LAYER_BYTES)}) for number in range(3)]
+        tars = [tar_of({f"file{number}": os.urandom(layer_bytes)}) for number in range(3)]
         self.layers = [gzip.compress(tree, 1, mtime=0) for tree in tars]
         config = json.loads(Parts().config)
         config["rootfs"]["diff_ids"] = [digest_of(tree) for tree in tars]
@@ -88,6 +89,21 @@ def test_killed_at_every_stage(fresh_rpod: Rpod, slow: SlowRegistry, number: sig
     assert any(slow.starts)
     assert parts(fresh_rpod) == []
     assert fresh_rpod.leftovers() == []
+
+
+def test_killed_at_twenty_random_moments(fresh_rpod: Rpod) -> None:
+    shares = sorted(random.uniform(0.0, 0.97) for _ in range(20))
+    with SlowRegistry(5 * _LAYER_BYTES) as registry:
+        registry.pause_s = 0.003
+        for share in shares:
+            job = fresh_rpod.start("pull", "-q", "--tls-verify=false", registry.name)
+            wait_for(lambda share=share: registry.sent > share * registry.size, 30, f"{share} of the image")
+            job.kill()
+            job.wait(20)
+        fresh_rpod.ok("pull", "-q", "--tls-verify=false", registry.name)
+        assert registry.sent < 1.2 * registry.size, shares
+    assert parts(fresh_rpod) == [] and fresh_rpod.leftovers() == []
+    assert fresh_rpod.ok("system", "check") == ""
 
 
 def test_what_was_kept_may_be_anything(fresh_rpod: Rpod, slow: SlowRegistry) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rootless import log, paths
 from rootless.engine.transports.model import DOCKER, SourceImage
-from rootless.errors import ImageError
+from rootless.errors import DiskFullError, ImageError
 from rootless.image import manifest
 from rootless.image.manifest import Manifest
 from rootless.storage import compress
@@ -98,9 +98,13 @@ def store(image: SourceImage, names: list[str]) -> Image:
     for attempt in range(_ADD_ATTEMPTS):
         missing = [index for index, chain_id in enumerate(chain) if not layers.has(chain_id)]
         if missing:
-            with Unpacker(layers) as unpacker:
-                for index in missing:
-                    _unpack(unpacker, image, index, chain)
+            try:
+                with Unpacker(layers) as unpacker:
+                    for index in missing:
+                        _unpack(unpacker, image, index, chain)
+            except DiskFullError:
+                images.give_back([chain[index] for index in missing])
+                raise
         try:
             return images.add(NewImage(image.raw_config, raw, media_type, chain, image.repo_digests), names)
         except MissingLayersError:
