@@ -34,7 +34,7 @@ void event_died(const struct options *options, int code)
     text_add(&text, ",\"time_ns\":");
     text_number(&text, epoch_ns(), 1);
     text_add(&text, "}\n");
-    fd = open(options->event_log, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = open(options->event_log, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     /* One call, so that no other line gets in between; a torn one is ended, so that it spoils no other. */
     if (fd >= 0 && write(fd, line, text.used) < (ssize_t)text.used)
         (void)!write(fd, "\n", 1);

@@ -362,7 +362,7 @@ def _cache_path() -> str:
 def _cached(stamp: Stamp) -> Values | None:
     """What was read from exactly these files, checked again: the cache is only a file, too."""
     try:
-        kept = files.read_json(_cache_path())
+        kept = files.read_json(_cache_path(), own=True)
         if not isinstance(kept, dict) or kept.get("files") != stamp:
             return None
         values: Values = {}

@@ -63,13 +63,18 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def read_file(path: str, limit_bytes: int = 64 << 20) -> bytes:
-    """A regular file's content. OSError(EFBIG) over the limit, OSError(EINVAL) for a FIFO or device."""
+def read_file(path: str, limit_bytes: int = 64 << 20, *, own: bool = False) -> bytes:
+    """A regular file's content. OSError(EFBIG) over the limit, OSError(EINVAL) for a FIFO or device.
+
+    ``own``: PermissionError for a file that is another user's, or that others may write.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
+        if own and (info.st_uid != os.geteuid() or info.st_mode & 0o022):
+            raise PermissionError(errno.EPERM, "others may write this file", path)
         parts: list[bytes] = []
         total = 0
         while chunk := os.read(fd, max(65536, info.st_size + 1)):
@@ -82,9 +87,9 @@ def read_file(path: str, limit_bytes: int = 64 << 20) -> bytes:
         os.close(fd)
 
 
-def read_json(path: str) -> object:
-    """A file's JSON value. Raises OSError or fastjson.JSONError."""
-    return fastjson.loads(read_file(path))
+def read_json(path: str, *, own: bool = False) -> object:
+    """A file's JSON value. Raises OSError or fastjson.JSONError; ``own`` as for ``read_file``."""
+    return fastjson.loads(read_file(path, own=own))
 
 
 def write_json(path: str, value: object, *, sync: bool = True) -> None:

@@ -43,7 +43,7 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
     directory = f"{paths.cache()}/seccomp"
     path = f"{directory}/{name}-{machine}"
     try:
-        program = _unwrap(files.read_file(path, _HEADER_BYTES + _LARGEST_PROGRAM_BYTES))
+        program = _unwrap(files.read_file(path, _HEADER_BYTES + _LARGEST_PROGRAM_BYTES, own=True))
     except OSError:
         program = b""
     if program:

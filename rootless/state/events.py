@@ -23,7 +23,8 @@ CONTAINER, IMAGE, VOLUME, SYSTEM = "container", "image", "volume", "system"
 _VARIABLE = "RPOD_EVENT"
 # Labels may be as long as their author likes. A line is to fit into the environment of the monitor, too.
 _LONGEST_BYTES = 32768
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# Not blocking: a FIFO in its place must not stop a verb.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 _settings: config.Events | None = None  # read once: a command tells of several events

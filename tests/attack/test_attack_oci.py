@@ -114,3 +114,32 @@ def test_hostile_json(bundle: Bundle, text: bytes) -> None:
     (bundle.folder / "b" / "config.json").write_bytes(text)
     done = bundle.runtime("create", "--bundle", str(bundle.folder / "b"), "c")
     assert done.code == 1 and done.err.startswith("rpod-runtime: ") and "bug" not in done.err, done
+
+
+@pytest.mark.parametrize("place", ["proc", "dev/pts"])
+def test_a_link_within_the_root_where_the_kernel_is_mounted(bundle: Bundle, place: str) -> None:
+    """CVE-2019-19921: what is masked in /proc must be the /proc that programs see."""
+    (bundle.root / "dev").mkdir(exist_ok=True)
+    bundle.replace(place, "/tmp")
+    bundle.spec["mounts"] = [mount for mount in bundle.spec["mounts"] if mount["destination"] != "/dev"]
+    done = bundle.run("true")
+    assert done.code == 1 and f"/{place}" in done.err and "bug" not in done.err, done
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("hooks", {"createContainer": [{"path": "bin/evil"}]}, "path"),
+        ("hooks", {"poststart": [{"path": "/bin/true", "timeout": -1}]}, "timeout"),
+        ("hooks", {"prestart": [{"path": "/bin/true", "args": "rm -rf"}]}, "args"),
+        ("process__cwd", "tmp", "cwd"),
+        ("process__args", ["a\0b"], "args"),
+        ("mounts", [{"destination": "relative", "type": "tmpfs"}], "destination"),
+        ("linux__cgroupsPath", "../../../outside", "cgroupsPath"),
+        ("linux__sysctl", {"../../etc/passwd": "x"}, "sysctl"),
+    ],
+)
+def test_values_that_lead_elsewhere(bundle: Bundle, path: str, value: object, named: str) -> None:
+    done = bundle.run("true", **{path: value})
+    assert done.code == 1 and named in done.err and "bug" not in done.err, done
+    assert list(bundle.runtime.root.iterdir()) == [], "nothing is half-created"
