@@ -158,6 +158,13 @@ def _addresses(value: list[str]) -> list[str]:
     return value
 
 
+def _directories(value: list[str]) -> list[str]:
+    for item in value:
+        if not item.startswith("/") or "\0" in item:
+            raise ValueError(f"must be absolute paths, not {item!r}")
+    return value
+
+
 def _registries(value: list[str]) -> list[str]:
     for item in value:
         if not item or "://" in item or item.endswith("/") or not item.isprintable() or " " in item:
@@ -220,6 +227,12 @@ class Storage(Section):
         "Images that no container uses, and partial downloads, are removed at such a time when they were not used for "
         "so long (30d; also h, w); 0 is no limit.",
         check=_age_s,
+    )
+    additional: list[str] = field(
+        [],
+        "Data directories of further stores of yours (/mnt/disk/rpod): their images are found after those of your own, "
+        "and are only read.",
+        check=_directories,
     )
 
 

@@ -153,7 +153,7 @@ def _roll_back(unit: str, tasks: list[Task]) -> None:
     store = ImageStore(paths.data())
     try:
         for task in tasks:
-            if task.old is None or not store.exists(task.old.id):
+            if task.old is None or not task.old.is_there():
                 raise NotFoundError(f"the image before, {task.container.record.image_id}, is not there any more")
             store.tag(task.old, reference.parse(task.image).tagged)
         log.warn(f"{unit}: back to the image before")

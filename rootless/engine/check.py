@@ -115,6 +115,8 @@ class _Survey:
 
     def _layer_damage(self, chain_id: str) -> str:
         try:
+            if not self._layers.owns(chain_id):
+                return "half-written: it has no record"
             info = self._layers.info(chain_id)
             if info.parent and not self._layers.has(info.parent):
                 return f"the layer below it is missing: {info.parent[7:19]}"

@@ -18,7 +18,6 @@ from rootless.state import events
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
 from rootless.storage import drivers, last_use
-from rootless.storage.images import ImageStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
 
             dependents.note(map(store.by_id, {*record.join.values(), *record.requires}), record.id)
         _save(new.container, record, spec)
-        if image.id and not ImageStore(store.data_dir).exists(image.id):
+        if image.id and not image.is_there():
             raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
         last_use.note(store.data_dir, image.id)
         _write_cidfile(options.cidfile, record.id)

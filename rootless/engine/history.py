@@ -42,7 +42,7 @@ def history(name: str) -> list[Step]:
     steps.reverse()
     if steps:
         steps[0].id = image.hex
-        steps[0].tags = ImageStore(paths.data()).names(image)
+        steps[0].tags = ImageStore(image.data_dir).names(image)
     return steps
 
 
@@ -70,7 +70,7 @@ def layers(name: str) -> tuple[Image, list[str], list[Layer]]:
     store, layer_store = ImageStore(paths.data()), LayerStore(paths.data())
     tops = _tops(store)
     found = [Layer(c, layer_store.info(c).size_bytes, tops.get(c, [])) for c in image.layers]
-    return image, store.names(image), found
+    return image, ImageStore(image.data_dir).names(image), found
 
 
 def dependants(name: str) -> tuple[Image, list[str], list[tuple[int, Layer]]]:
@@ -88,7 +88,7 @@ def dependants(name: str) -> tuple[Image, list[str], list[tuple[int, Layer]]]:
         depth, layer = pending.pop()
         result.append((depth, layer))
         pending += [(depth + 1, child) for child in reversed(children.get(layer.chain_id, []))]
-    return image, store.names(image), result
+    return image, ImageStore(image.data_dir).names(image), result
 
 
 def _tops(store: ImageStore) -> dict[str, list[str]]:

@@ -84,13 +84,19 @@ class _Candidate:
         self.containers = containers
 
 
-def rows(store: ImageStore, filters: list[str]) -> list[ImageRow]:
-    """The rows of ``images``, newest image first, names in alphabetical order."""
+def rows(store: ImageStore, filters: list[str], others: list[ImageStore]) -> list[ImageRow]:
+    """The rows of ``images``, newest image first, names in alphabetical order; ``others`` are only read."""
     tests = _Filters(store, filters)
     tags = store.tags()
     counts = _container_counts(store)
     found: list[ImageRow] = []
-    for image in sorted(store.all(), key=lambda image: (-image.created_ns, image.id)):
+    images = {image.id: image for image in store.all()}
+    for other in others:
+        others_tags = other.tags()
+        for image in other.all():
+            if images.setdefault(image.id, image) is image:
+                tags[image.hex] = others_tags.get(image.hex, [])
+    for image in sorted(images.values(), key=lambda image: (-image.created_ns, image.id)):
         candidate = _Candidate(image, sorted(tags.get(image.hex, [])), counts.get(image.id, 0))
         if not tests.image_passes(candidate):
             continue
@@ -98,7 +104,10 @@ def rows(store: ImageStore, filters: list[str]) -> list[ImageRow]:
         shown = [name for name in candidate.names if tests.name_passes(name)]
         if not candidate.names and tests.name_passes(""):
             shown = [""]
-        found += [ImageRow(image, name, candidate.names, candidate.containers, labels) for name in shown]
+        for name in shown:
+            row = ImageRow(image, name, candidate.names, candidate.containers, labels)
+            row.ReadOnly = image.data_dir != store.data_dir
+            found.append(row)
     found += _list_rows(store, tests)
     return found
 
@@ -172,8 +181,8 @@ class _Filters:
             in_use = _boolean(key, value)
             return lambda c: (c.containers > 0) == in_use
         if key == "readonly":
-            writable = not _boolean(key, value)
-            return lambda _: writable
+            read_only = _boolean(key, value)
+            return lambda c: (c.image.data_dir != self._store.data_dir) == read_only
         if key == "id":
             digits = value.removeprefix("sha256:")
             return lambda c: c.image.hex.startswith(digits)

@@ -33,12 +33,23 @@ def find(name: str, platform: str = "") -> Image | None:
     name. With ``platform`` (OS/ARCH[/VARIANT]) an image for another one is none. Raises
     ImageError for what cannot be a name, NotFoundError where several images may be meant.
     """
-    store = ImageStore(paths.data())
-    bare = name.removeprefix("sha256:")
-    image = store.by_id(name) if bare != name or len(bare) == _ID_DIGITS else _find_name(store, name)
+    image = _find_in(ImageStore(paths.data()), name) or _find_elsewhere(name)
     if image is not None and platform and not _is_for(image, platform):
         return None
     return image
+
+
+def _find_in(store: ImageStore, name: str) -> Image | None:
+    bare = name.removeprefix("sha256:")
+    return store.by_id(name) if bare != name or len(bare) == _ID_DIGITS else _find_name(store, name)
+
+
+def _find_elsewhere(name: str) -> Image | None:
+    """In the additional stores, in their order."""
+    from rootless.storage import additional
+
+    found = (_find_in(ImageStore(folder), name) for folder in additional.folders())
+    return next((image for image in found if image is not None), None)
 
 
 def _find_name(store: ImageStore, name: str) -> Image | None:
@@ -105,8 +116,10 @@ def list_images(filters: list[str] | None = None, all: bool = False) -> list[Ima
     kept here, so every image is listed either way.
     """
     from rootless.engine import image_report
+    from rootless.storage import additional
 
-    return image_report.rows(ImageStore(paths.data()), filters or [])
+    others = [ImageStore(folder) for folder in additional.folders()]
+    return image_report.rows(ImageStore(paths.data()), filters or [], others)
 
 
 def inspect_image(name: str) -> dict[str, object]:
@@ -123,7 +136,8 @@ def inspect_image(name: str) -> dict[str, object]:
 
         return image_copy.describe(name, Access())
 
-    return image_report.describe(ImageStore(paths.data()), resolve(name))
+    image = resolve(name)
+    return image_report.describe(ImageStore(image.data_dir), image)
 
 
 def tag(source: str, names: list[str]) -> None:
@@ -140,6 +154,7 @@ def untag(source: str, names: list[str]) -> None:
     """Take ``names`` from ``source``, all that it has if none are given. Raises NotFoundError."""
     image = resolve(source)
     store = ImageStore(paths.data())
+    store.refuse_foreign(image)
     current = store.names(image)
     for typed in names or current:
         full = typed if typed in current else _name_of(image, typed, current)
@@ -195,6 +210,7 @@ def _remove_one(store: ImageStore, name: str, *, all_names: bool, containers_too
     image = find(name)
     if image is None:
         return _remove_list(name)
+    store.refuse_foreign(image)
     names = store.names(image)
     if image.found_as in names and len(names) > 1:
         store.untag(image, image.found_as)

@@ -88,7 +88,7 @@ def _own_names(typed: str, image: Image) -> list[str]:
     """The name that was meant; an id stands for all names of its image, as with Podman for none."""
     if image.found_as and "@" not in image.found_as:
         return [image.found_as]
-    return [name for name in ImageStore(paths.data()).names(image) if "@" not in name] if typed == image.hex else []
+    return [name for name in ImageStore(image.data_dir).names(image) if "@" not in name] if typed == image.hex else []
 
 
 def write(sources: list[StoredImage], format_: str, output: str) -> None:

@@ -121,6 +121,15 @@ class Image:
         return self.id[7:]
 
     @property
+    def data_dir(self) -> str:
+        """The data directory of the store that has it."""
+        return os.path.dirname(os.path.dirname(self.directory))
+
+    def is_there(self) -> bool:
+        """Whether the record is still there: what ``create`` asks again after its own is written."""
+        return os.path.exists(f"{self.directory}/image.json")
+
+    @property
     def config(self) -> ImageConfig:
         """What the image says about its containers, read once. Raises StorageError, ImageError."""
         if self._config is None:
@@ -134,7 +143,7 @@ class Image:
         """
         if self.found_as:
             return self.found_as
-        tags = f"{os.path.dirname(os.path.dirname(self.directory))}/tags"
+        tags = f"{self.data_dir}/tags"
         return next((name for name in self.names if self._is_at(f"{tags}/{quote(name)}")), typed)
 
     def _is_at(self, link: str) -> bool:

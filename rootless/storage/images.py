@@ -16,7 +16,7 @@ import os
 import time
 
 from rootless import log
-from rootless.errors import NotFoundError, StorageError, os_reason
+from rootless.errors import ConflictError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImage, quote
@@ -69,10 +69,6 @@ class ImageStore:
             return Image.read(f"{self.images_dir}/{hex_id}")
         except NotFoundError:
             return None
-
-    def exists(self, image_id: str) -> bool:
-        """Whether an image of this id is there: what ``create`` asks again after its record is written."""
-        return os.path.exists(f"{self.images_dir}/{image_id[7:]}/image.json")
 
     def by_id(self, prefix: str) -> Image | None:
         """The image whose id begins with ``prefix`` (3 hexadecimal digits or more, ``sha256:`` may stand before).
@@ -166,6 +162,14 @@ class ImageStore:
 
     # ---- changing: under the lock
 
+    def refuse_foreign(self, image: Image) -> None:
+        """Raise ConflictError for an image that an additional store has: it is only read."""
+        if image.data_dir != self.data_dir:
+            raise ConflictError(
+                f"image {image.hex[:12]} is in {image.data_dir}, a store that is only read (storage.additional)",
+                f"XDG_DATA_HOME={os.path.dirname(image.data_dir)} rpod … works on that store",
+            )
+
     def _lock(self) -> files.Lock:
         try:
             files.make_private(self.images_dir)
@@ -252,6 +256,7 @@ class ImageStore:
     def tag(self, image: Image, reference: str) -> None:
         """Give ``image`` the full name ``reference``; another image that had it loses it."""
         _check_name(reference)
+        self.refuse_foreign(image)
         with self._lock():
             current = Image.read(image.directory)
             current.names = _merged(current.names, [reference])
@@ -264,6 +269,7 @@ class ImageStore:
 
     def untag(self, image: Image, reference: str) -> None:
         """Take the name ``reference`` from ``image``. NotFoundError if it does not have it."""
+        self.refuse_foreign(image)
         with self._lock():
             if reference not in self.tags().get(image.hex, []):
                 raise NotFoundError(f"{reference}: image {image.hex[:12]} has no such name")
@@ -285,6 +291,7 @@ class ImageStore:
         created in the meantime keeps its layers, because they are counted after the record
         is gone, and ``create`` looks for the image again after its own record is written.
         """
+        self.refuse_foreign(image)
         with self._lock():
             try:
                 os.unlink(f"{image.directory}/image.json")
@@ -325,7 +332,7 @@ class ImageStore:
             log.warn(f"{error.message}; the layers of image {image.hex[:12]} stay")
             return []
         layers = LayerStore(self.data_dir)
-        return [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.has(chain_id)]
+        return [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.owns(chain_id)]
 
     def _bury(self, chain_ids: list[str]) -> Staged | None:
         """Move layers to a staging directory, which the caller deletes."""

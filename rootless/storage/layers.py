@@ -66,18 +66,33 @@ class LayerStore:
         self.data_dir = data_dir
         self.directory = f"{data_dir}/layers"
 
+    def owns(self, chain_id: str) -> bool:
+        """Whether the layer is here, and not only in an additional store."""
+        return os.path.exists(f"{self.directory}/{_hex(chain_id)}/layer.json")
+
     def has(self, chain_id: str) -> bool:
         """Whether the layer is there."""
-        return os.path.exists(f"{self.directory}/{_hex(chain_id)}/layer.json")
+        return self.owns(chain_id) or self._place(chain_id) != f"{self.directory}/{_hex(chain_id)}"
 
     def path(self, chain_id: str) -> str:
         """The directory of the layer's tree."""
-        return f"{self.directory}/{_hex(chain_id)}/fs"
+        return f"{self._place(chain_id)}/fs"
+
+    def _place(self, chain_id: str) -> str:
+        """The layer's directory: here, unless only an additional store has it."""
+        digits = _hex(chain_id)
+        own = f"{self.directory}/{digits}"
+        if os.path.exists(f"{own}/layer.json"):
+            return own
+        from rootless.storage import additional
+
+        places = (f"{folder}/layers/{digits}" for folder in additional.folders())
+        return next((place for place in places if os.path.exists(f"{place}/layer.json")), own)
 
     def info(self, chain_id: str) -> LayerInfo:
         """The layer's record. Raises NotFoundError, StorageError."""
         try:
-            value = files.read_json(f"{self.directory}/{_hex(chain_id)}/layer.json")
+            value = files.read_json(f"{self._place(chain_id)}/layer.json")
         except FileNotFoundError:
             raise NotFoundError(f"no such layer: {chain_id}") from None
         except (OSError, fastjson.JSONError) as error:
@@ -85,13 +100,13 @@ class LayerStore:
         return LayerInfo.from_json(value, chain_id)
 
     def all(self) -> list[LayerInfo]:
-        """Every layer, by chain id."""
+        """Every layer of this store, by chain id."""
         try:
             names = sorted(os.listdir(self.directory))
         except FileNotFoundError:
             return []
         ids = [f"sha256:{name}" for name in names if len(name) == 64 and _HEX.issuperset(name)]
-        return [self.info(chain_id) for chain_id in ids if self.has(chain_id)]
+        return [self.info(chain_id) for chain_id in ids if self.owns(chain_id)]
 
     def chain(self, chain_id: str) -> list[str]:
         """The chain ids of the layer and of all below it, base first. Raises NotFoundError, StorageError."""
@@ -218,7 +233,7 @@ class Sink:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if self._store.has(self._chain_id):
+                if self._store.owns(self._chain_id):
                     return
                 self._store.remove(self._chain_id)  # something without a record: it has been tampered with
                 os.rename(self._staged.path, target)

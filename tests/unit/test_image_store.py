@@ -152,7 +152,7 @@ def test_remove_takes_what_nothing_else_needs(store: ImageStore) -> None:
     assert os.listdir(store.tags_dir) == []
     assert sorted(os.listdir(f"{store.data_dir}/layers")) == [f"{1:064x}", f"{3:064x}"]
     assert store.remove(two) == []
-    assert not store.exists(two.id)
+    assert not two.is_there()
     with pytest.raises(NotFoundError):
         store.remove(two)
 
