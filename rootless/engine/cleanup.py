@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.engine import reconcile, remove, stop
+from rootless.engine import reconcile, remove
 from rootless.errors import NotFoundError, StateError
 from rootless.kernel import files
 from rootless.state import events
@@ -69,6 +69,8 @@ def after_exit(container: Container) -> None:
 def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
     """``container cleanup``: free what an ended container holds; then remove it, and its image."""
     if container.state().waits:
+        from rootless.engine import stop
+
         stop.stop(container, 0)
         container.forget_exit()
         container.put_back(None, None)  # as if it had never been set up

@@ -13,7 +13,6 @@ from rootless.image.access import Access, PullOptions, platform_text
 from rootless.kernel import fastjson, files
 from rootless.network import driver as networks
 from rootless.network import names
-from rootless.network import ports as port_rules
 from rootless.state import events
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
@@ -250,6 +249,10 @@ def _log(options: ContainerOptions, record: ContainerRecord) -> None:
 
 def _ports(options: ContainerOptions, record: ContainerRecord, image: Image) -> None:
     exposed = [*image.config.exposed_ports, *options.expose]
+    if not (exposed or options.publish):
+        return
+    from rootless.network import ports as port_rules
+
     mappings = port_rules.parse_all(options.publish, expose=exposed, publish_all=options.publish_all)
     if mappings and record.network.partition(":")[0] in ("none", "container", "ns"):
         raise UsageError(f"-p makes no sense with --network {record.network}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 
 from rootless import log, paths
-from rootless.engine import reconcile, stop
+from rootless.engine import reconcile
 from rootless.errors import ConflictError, StateError, StorageError
 from rootless.kernel import files, userns
-from rootless.state import dependents, events
+from rootless.state import events
 from rootless.state.containers import Containers
 from rootless.state.record import ContainerRecord
 from rootless.storage import last_use
-from rootless.storage.volumes import VolumeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ def remove(
     What depends on it goes with it only with ``depend``, and first. Returns the ids of all that were removed.
     ConflictError if something depends on it, StateError if it runs.
     """
+    from rootless.engine import stop
+    from rootless.state import dependents
+
     gone = []
     for other in dependents.of(container, Containers()):
         if not depend:
@@ -84,12 +86,17 @@ def _remove_directory(container: Container) -> None:
 
 
 def _remove_volumes(record: ContainerRecord) -> None:
+    anonymous = [str(mount["name"]) for mount in record.mounts if mount["anonymous"]]
+    if not anonymous:
+        return
+    from rootless.storage.volumes import VolumeStore
+
     store = VolumeStore(paths.data())
     used = {str(m["name"]) for other in Containers().all() for m in other.record.mounts}
-    for mount in record.mounts:
-        if mount["anonymous"] and mount["name"] not in used:
-            store.remove(str(mount["name"]))
-            events.of_volume("remove", str(mount["name"]))
+    for name in anonymous:
+        if name not in used:
+            store.remove(name)
+            events.of_volume("remove", name)
 
 
 def _remove_cidfile(path: str, ident: str) -> None:

@@ -12,7 +12,6 @@ from rootless.kernel import fastjson, files, userns
 from rootless.kernel.userns import Extent, IdMap
 from rootless.network import driver as networks
 from rootless.network import names
-from rootless.network.ports import PortMapping
 from rootless.runtime import launch
 from rootless.runtime.plan import AccountsPlan, LaunchPlan, LogPlan, NetworkPlan
 from rootless.spec import Spec
@@ -316,7 +315,11 @@ def _network(record: ContainerRecord, mtu: int) -> NetworkPlan | None:
     if record.network.partition(":")[0] in ("host", "container", "ns"):
         return None
     driver = networks.get(record.network)
-    ports = [PortMapping.from_json(port) for port in record.ports]
+    ports = []
+    if record.ports:
+        from rootless.network.ports import PortMapping
+
+        ports = [PortMapping.from_json(port) for port in record.ports]
     return NetworkPlan(driver, ports, mtu, record.network_options)
 
 

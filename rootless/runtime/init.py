@@ -14,7 +14,7 @@ import sys
 from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
 from rootless.kernel import files, syscalls, unix, userns
 from rootless.runtime import messages, mounts, program, security, terminal, users
-from rootless.storage import drivers, volumes
+from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams
         plan.network.driver.configure_inside()
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
     root = _mount_root(plan, channel)
-    _fill_volumes(plan, root)
+    if plan.copy_up:
+        _fill_volumes(plan, root)
     for mount in spec.mounts:
         if mount.type == drivers.FUSE:
             mounts.place_tree(_receive_root(channel), mount, root)
@@ -177,6 +178,8 @@ def _receive_root(channel: messages.Channel) -> int:
 
 def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
     """Copy what the image has at a new volume's place into the volume."""
+    from rootless.storage import copyup
+
     sources = {mount.destination: mount.source for mount in plan.spec.mounts if mount.type == "bind"}
     for destination in plan.copy_up:
         try:
@@ -184,7 +187,7 @@ def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         volume_fd = os.open(sources[destination], os.O_RDONLY | os.O_DIRECTORY)
-        volumes.copy_up(image_fd, volume_fd)
+        copyup.copy_up(image_fd, volume_fd)
         os.close(image_fd)
         os.close(volume_fd)
 

@@ -344,13 +344,13 @@ def below(option: str) -> str:
 
 def copy_up(target: int, tree: int, options: Options) -> None:
     """Fill a fresh tmpfs with what the image has at its place; a mode or owner that was asked for stays."""
-    from rootless.storage import volumes
+    from rootless.storage import copyup
 
     asked = dict(options.data)
     source = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=target)
     destination = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=tree)
     try:
-        volumes.copy_up(source, destination)
+        copyup.copy_up(source, destination)
         os.chown(destination, int(asked.get("uid", -1)), int(asked.get("gid", -1)))
         if "mode" in asked:
             os.fchmod(destination, int(asked["mode"], 8))

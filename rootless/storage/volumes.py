@@ -11,14 +11,11 @@ import time
 
 from rootless.errors import ConflictError, NotFoundError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files
-from rootless.storage.copyup import copy_up
-from rootless.storage.staging import Staging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Volume", "VolumeStore", "check_name", "copy_up"]
 
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _MAX_NAME = 200
@@ -105,6 +102,8 @@ class VolumeStore:
             owner = volume_options.check(ident, options)
         path = f"{self.directory}/{ident}/_data"
         volume = Volume(ident, path, time.time_ns(), dict(labels or {}), dict(options or {}), anonymous=anonymous)
+        from rootless.storage.staging import Staging
+
         with Staging(self.data_dir).make() as staged:
             try:
                 files.make_private(self.directory)
@@ -157,6 +156,8 @@ class VolumeStore:
 
         Raises NotFoundError, StorageError.
         """
+        from rootless.storage.staging import Staging
+
         path = f"{self.directory}/{check_name(name)}"
         with Staging(self.data_dir).make() as staged:
             try:
