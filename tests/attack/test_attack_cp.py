@@ -11,6 +11,9 @@ import pytest
 from support.hostile import DIRECTORY, Entry
 from support.leaks import Canary
 
+from rootless.engine import copy
+from rootless.errors import RpodError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -160,6 +163,23 @@ def test_a_stream_with_a_link_and_a_file_through_it(safe: Rpod, container: str, 
     data = in_tar({"l": info(tarfile.SYMTYPE, str(canary.root)), "l/file": info(size=3)})
     error = safe.fails("cp", "-", f"{container}:/data", stdin=data)
     assert "l" in error
+
+
+def test_a_stream_that_a_container_has_made_hostile(tmp_path: Path, canary: Canary) -> None:
+    """A directory that becomes a link while it is read is sent as a link, and what was in it through that."""
+    target = tmp_path / "target"
+    target.mkdir()
+    folder = info(tarfile.DIRTYPE)
+    folder.mode = 0o755
+    data = in_tar({"d": folder, "d/l": info(tarfile.SYMTYPE, str(canary.root)), "d/l/new": info(size=3)})
+    source, sink = os.pipe()
+    os.write(sink, b"d\0\1d" + data)
+    os.close(sink)
+    writer = copy._Writer(copy._Place(None, str(target), "target"), False, archive=True, overwrite=False)
+    with pytest.raises(RpodError, match="new"):
+        writer.run(source)
+    os.close(source)
+    assert (target / "d" / "l").is_symlink()
 
 
 def test_a_damaged_stream(safe: Rpod, container: str) -> None:

@@ -21,7 +21,9 @@ def check(rpod: Rpod, image: str, *options: str) -> dict[str, object]:
     rpod.ok("run", "-d", "--name", "web", *words, image, "sleep", "1000")
     rpod("healthcheck", "run", "web", timeout_s=40)
     (found,) = json.loads(rpod.ok("inspect", "web"))
-    last: dict[str, object] = found["State"]["Health"]["Log"][-1]
+    log = found["State"]["Health"]["Log"]
+    assert log, "the check was run and is remembered"
+    last: dict[str, object] = log[-1]
     return last
 
 

@@ -13,6 +13,7 @@ from support.shell import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.shell import Rpod
 
@@ -77,6 +78,16 @@ def test_the_callers_umask_is_not_the_programs(safe: Rpod, plain: str) -> None:
     words = [*program(), "run", "--rm", "--network", "none", plain, "sh", "-c", "umask"]
     done = subprocess.run(words, env=safe.env, capture_output=True, text=True, timeout=60, check=True, umask=0)
     assert done.stdout.strip() == "0022"
+
+
+def test_nothing_is_imported_after_the_root_was_changed(tmp_path: Path) -> None:
+    """The image may have a module of any name; one in the working directory stands for it here."""
+    (tmp_path / "evil.py").write_text("print('owned')")
+    late = "import sys; sys.path.insert(0, '.'); from rootless.runtime import init; init.forget_modules()\n"
+    late += "for name in ('evil', 'wave', 'rootless.doctor'):\n    try: __import__(name)\n"
+    late += "    except ImportError: print('refused')"
+    done = subprocess.run([sys.executable, "-c", late], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["refused"] * 3
 
 
 @pytest.mark.parametrize("place", ["proc", "sys"])

@@ -175,7 +175,7 @@ def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary:
         "zero": Entry(b"victim:x:0\0:0::/:\nvictim:x:-1:0::/:\nvictim:x:4294967296:0::/:\n:::::::\n"),
     }[what]
     image = make_image({"etc/passwd": evil, "etc/group": evil})
-    done = safe("run", "--rm", "-u", "victim", image, "true")
+    done = safe("run", "--rm", "-u", "victim", image, "true", timeout_s=20)
     assert_clean(done, 125)
     assert "no user 'victim'" in done.err
     assert safe("run", "--rm", "-u", "victim:victim", image, "true").code == 125
