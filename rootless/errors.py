@@ -11,7 +11,8 @@
      ├─ ImageError            a bad reference, manifest or layer
      │   └─ RegistryError     what a registry answered, or that it did not
      ├─ StorageError          layers, drivers, volumes, disk
-     │   └─ DiskFullError     no room is left for a layer
+     │   ├─ DiskFullError     no room is left for a layer
+     │   └─ NewerError        a record of a later version of rpod
      ├─ NetworkError          drivers, ports, resolvers
      ├─ LaunchError           a step of the launch failed
      │   ├─ NotExecutableError    exit code 126
@@ -72,6 +73,13 @@ class RegistryError(ImageError):
 
 class StorageError(RpodError):
     """Layers, drivers, volumes, disk."""
+
+
+class NewerError(StorageError):
+    """A record of a later version of rpod: it is left as it is."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was made by a newer version of rpod, and is left as it is", "update rpod")
 
 
 class DiskFullError(StorageError):

@@ -27,7 +27,7 @@ _rpod_spec() {
             verbs='install list ls print remove rm sync verify'
             ;;
         'system')
-            verbs='check df doctor events info prune reset'
+            verbs='check df doctor events info migrate prune reset'
             ;;
         'volume')
             verbs='create exists export import inspect list ls mount prune remove rm umount unmount'
@@ -380,6 +380,11 @@ _rpod_spec() {
         'system df')
             options='--format -v --verbose'
             valued='--format'
+            kind=''
+            ;;
+        'system migrate')
+            options=''
+            valued=''
             kind=''
             ;;
         'system prune')

@@ -173,6 +173,9 @@ complete -c rpod -n '__rpod_at system' -a events -d 'Print what happens to conta
 
 Filters: container, event, image, label, type and volume; values of one key are alternatives'
 complete -c rpod -n '__rpod_at system' -a info -d 'Show this machine and how rpod is set up on it'
+complete -c rpod -n '__rpod_at system' -a migrate -d 'Give what is stored to your new ids, after your ranges in /etc/subuid and /etc/subgid changed.
+
+The old ranges must still be there beside the new ones: put the new ones first, migrate, then remove the old'
 complete -c rpod -n '__rpod_at system' -a prune -d 'Remove ended containers, images without a name, and what crashes left behind'
 complete -c rpod -n '__rpod_at system' -a reset -d 'Remove everything: containers, images, volumes and all else that rpod has stored'
 complete -c rpod -n '__rpod_at volume' -a create -d 'Make a volume and print its name'

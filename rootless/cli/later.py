@@ -16,7 +16,7 @@ COMMANDS: dict[str, str] = {
     "image": """build
         verify""",
     "generate": "kube spec",
-    "system": "migrate service connection",
+    "system": "service connection",
 }
 
 # Docker's words that mean nothing for one user on one machine, and what to do instead.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rootless import paths
 from rootless.engine import reconcile, remove
-from rootless.errors import NotFoundError, RpodError, StorageError
+from rootless.errors import NewerError, NotFoundError, RpodError, StorageError
 from rootless.kernel import files
 from rootless.state.containers import Containers
 from rootless.storage.archive import Archive
@@ -34,12 +34,21 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Damage:
-    """Something that is wrong: ``what`` it concerns and ``why``. ``remedy`` says what mending does."""
+    """Something that is wrong: ``what`` it concerns and ``why``. ``remedy`` says what mending does.
+
+    Without ``mend`` it is nothing that this version can judge, and stays.
+    """
 
     __slots__ = ("mend", "mended", "needs_force", "remedy", "what", "why")
 
     def __init__(
-        self, what: str, why: str, remedy: str, mend: Callable[[], object], *, needs_force: bool = False
+        self,
+        what: str,
+        why: str,
+        remedy: str = "",
+        mend: Callable[[], object] | None = None,
+        *,
+        needs_force: bool = False,
     ) -> None:
         self.what = what
         self.why = why
@@ -58,7 +67,7 @@ def check(*, quick: bool, repair: bool, force: bool, announce: Callable[[Damage]
     survey = _Survey(quick=quick)
     sound = True
     for damage in survey.run():
-        if repair and (force or not damage.needs_force):
+        if repair and damage.mend and (force or not damage.needs_force):
             damage.mend()
             damage.mended = True
         announce(damage)
@@ -135,7 +144,12 @@ class _Survey:
     def _damaged_images(self) -> Iterator[Damage]:
         for name in _names(self._images.images_dir):
             path = f"{self._images.images_dir}/{name}"
-            if os.path.exists(f"{path}/image.json") and (why := self._image_damage(path)):
+            try:
+                why = self._image_damage(path) if os.path.exists(f"{path}/image.json") else ""
+            except NewerError as error:
+                yield Damage(f"image {name[:12]}", error.message)
+                continue
+            if why:
                 yield Damage(f"image {name[:12]}", why, "removed: pull it again", partial(self._images.discard, name))
 
     def _image_damage(self, path: str) -> str:
@@ -145,6 +159,8 @@ class _Survey:
                 return "its config has another digest"
             if f"sha256:{hashlib.sha256(image.manifest()).hexdigest()}" != image.digest:
                 return "its manifest has another digest"
+        except NewerError:
+            raise
         except RpodError as error:
             return error.message
         for chain_id in image.layers:
@@ -162,6 +178,9 @@ class _Survey:
                 record = container.record
             except NotFoundError:
                 continue  # being made, or just removed
+            except NewerError as error:
+                yield Damage(f"container {ident[:12]}", error.message)
+                continue
             except StorageError as error:
                 why = error.message
             else:

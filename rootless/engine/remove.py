@@ -6,7 +6,7 @@ import os
 
 from rootless import log, paths
 from rootless.engine import reconcile
-from rootless.errors import ConflictError, StateError, StorageError
+from rootless.errors import ConflictError, NewerError, StateError, StorageError
 from rootless.kernel import files, userns
 from rootless.state import events
 from rootless.state.containers import Containers
@@ -55,6 +55,8 @@ def delete(container: Container, *, volumes: bool) -> None:
     """
     try:
         record = container.record
+    except NewerError:
+        raise
     except StorageError as error:
         log.warn(error.message)
         record = ContainerRecord(id=container.id)

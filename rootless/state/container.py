@@ -10,7 +10,7 @@ import os
 import time
 
 from rootless import log, paths
-from rootless.errors import NotFoundError, StateError, StorageError, os_reason
+from rootless.errors import NewerError, NotFoundError, StateError, StorageError, os_reason
 from rootless.kernel import fastjson, files, process
 from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
 
@@ -39,16 +39,19 @@ class Container:
     def _read_record(self) -> ContainerRecord:
         path = f"{self.directory}/container.json"
         try:
-            record = ContainerRecord.from_json(files.read_json(path), path)
+            value = files.read_json(path)
+            if isinstance(value, dict) and value.get("schema") not in (None, SCHEMA):
+                raise NewerError(f"container {self.id[:12]}")
+            record = ContainerRecord.from_json(value, path)
         except FileNotFoundError:
             raise NotFoundError(f"no such container: {self.id[:12]}") from None
+        except NewerError:
+            raise
         except (OSError, fastjson.JSONError, StorageError) as error:
             raise StorageError(
                 f"the record of container {self.id[:12]} is damaged: {error}", f"rpod rm -f {self.id[:12]}"
             ) from error
         assert isinstance(record, ContainerRecord)
-        if record.schema > SCHEMA:
-            raise StorageError(f"container {self.id[:12]} was made by a newer rpod", "update rpod")
         return record
 
     @property

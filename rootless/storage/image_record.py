@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import NotFoundError, StorageError, os_reason
+from rootless.errors import NewerError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig, is_digest
 
@@ -98,8 +98,11 @@ class Image:
             raise StorageError(f"the record of an image cannot be read: {reason}", _REPAIR) from error
         if not isinstance(value, dict):
             raise StorageError(f"{path}: not a record", _REPAIR)
-        if value.get("schema") != SCHEMA:
-            raise StorageError(f"{path}: made by another version of rpod", "update rpod, or pull the image again")
+        schema = value.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise NewerError(f"image {os.path.basename(directory)[:12]}")
+        if schema != SCHEMA:
+            raise StorageError(f"{path}: not a record", _REPAIR)
         for name, default in cls.FIELDS:
             if type(value.get(name, default)) is not type(default):
                 raise StorageError(f"{path}: {name} is of the wrong type", _REPAIR)

@@ -16,7 +16,7 @@ import os
 import time
 
 from rootless import log
-from rootless.errors import ConflictError, NotFoundError, StorageError, os_reason
+from rootless.errors import ConflictError, NewerError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImage, quote
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ContainerUse", "Image", "ImageStore", "MissingLayersError", "NewImage"]
 
 _MIN_PREFIX = 3
+_CONTAINER_SCHEMA = 1  # of the container.json that state.record writes
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -151,6 +152,8 @@ class ImageStore:
                 ) from error
             if not isinstance(record, dict) or not isinstance(layers := record.get("layers", []), list):
                 raise StorageError(f"{path}: not a container's record", f"rpod rm -f {ident[:12]}")
+            if record.get("schema") not in (None, _CONTAINER_SCHEMA):
+                raise NewerError(f"container {ident[:12]}")
             name = str(record.get("name", ""))
             yield ContainerUse(ident, name, str(record.get("image_id", "")), layers)
             for mount in record.get("mounts", []):
@@ -228,6 +231,8 @@ class ImageStore:
         """The old record if it can be read: a damaged one is replaced by pulling the image again."""
         try:
             return self._read(hex_id)
+        except NewerError:
+            raise
         except StorageError:
             return None
 

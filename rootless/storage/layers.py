@@ -256,10 +256,11 @@ class Unpacker:
     def __enter__(self) -> Unpacker:
         import _socket
 
-        from rootless.storage import unpack
+        from rootless.storage import stored_map, unpack
 
         maps = userns.default_map(userns.read_ranges())
         self._single_id = maps.single
+        stored_map.note(self._store.data_dir, maps)
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
         def work() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,3 +114,36 @@ def test_reset_leaves_the_configuration_alone(stored: Rpod) -> None:
     assert (stored.home / "config" / "rpod" / "containers.toml").exists()
     assert stored.ok("images", "-q") == "" and stored.ok("system", "check") == ""
     stored.ok("run", "--rm", "hello")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file's content."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["images", "containers"])
+def test_a_newer_record_is_refused_untouched(stored: Rpod, kind: str) -> None:
+    stored.ok("create", "--name", "c", "hello")
+    name = {"images": "image", "containers": "container"}[kind]
+    record = only(stored.data / kind) / f"{name}.json"
+    record.write_text(record.read_text().replace('"schema":1', '"schema":2').replace('"names":[', '"names":7,"x":['))
+    before = tree(stored.data / kind), tree(stored.data / "layers")
+    refused = (
+        [["rmi", "-f", "hello"], ["run", "--rm", "hello"]] if kind == "images" else [["start", "c"], ["rm", "-f", "c"]]
+    )
+    for words in refused:
+        done = stored(*words)
+        assert done.code and "newer version of rpod" in done.err and "Traceback" not in done.err, done
+    found = stored("system", "check", "--repair", "--force")
+    assert found.code == 1 and "newer version of rpod" in found.out, found
+    stored("system", "prune", "-af")
+    stored("image", "prune", "-af")
+    assert (tree(stored.data / kind), tree(stored.data / "layers")) == before
+
+
+def test_df_agrees_with_du(stored: Rpod) -> None:
+    stored.ok("create", "--name", "c", "hello")
+    (stored.data / "volumes" / "v" / "_data" / "file").write_bytes(bytes(100_000))
+    groups = json.loads(stored.ok("system", "df", "--format", "json"))
+    du = subprocess.run(["du", "-s", "-B1", stored.data], capture_output=True, text=True, check=True).stdout
+    assert sum(group["Size"] for group in groups) == int(du.split()[0])

@@ -112,7 +112,7 @@ def test_a_record_of_a_newer_rpod_is_refused(store: Containers) -> None:
     container = store.resolve(ident)
     container.record.schema = 99
     container.save(sync=False)
-    with pytest.raises(StorageError, match="newer rpod"):
+    with pytest.raises(StorageError, match="newer version of rpod"):
         _ = store.resolve(ident).record
 
 

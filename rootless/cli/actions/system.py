@@ -211,6 +211,14 @@ def check(*, force: bool, quick: bool, repair: bool) -> int:
     return 0 if engine.check(quick=quick, repair=repair, force=force, announce=announce) else 1
 
 
+def migrate() -> int:
+    """Give what is stored to the ids that the user has now."""
+    from rootless.engine import migrate as engine
+
+    output.emit(f"{engine.migrate()} files changed their owner")
+    return 0
+
+
 def reset(*, force: bool) -> int:
     """Remove everything, after asking."""
     from rootless.engine import reset as engine

@@ -86,6 +86,14 @@ class Check:
     repair: Annotated[bool, option("--repair", "-r", text="Mend what is damaged.")] = False
 
 
+@command("system migrate", runs="system:migrate", examples=["rpod system migrate"])
+class Migrate:
+    """Give what is stored to your new ids, after your ranges in /etc/subuid and /etc/subgid changed.
+
+    The old ranges must still be there beside the new ones: put the new ones first, migrate, then remove the old.
+    """
+
+
 @command("system reset", runs="system:reset", examples=["rpod system reset", "rpod system reset --force"])
 class Reset:
     """Remove everything: containers, images, volumes and all else that rpod has stored. The configuration stays."""

@@ -115,8 +115,8 @@ CAUSES = {
     "ids-moved": Cause(
         "the subordinate ids are others than when the images were stored",
         USER,
-        advice="have an administrator give the old range back in /etc/subuid and /etc/subgid, or remove what is "
-        "stored and pull it anew: rpod system prune --all",
+        advice="rpod system migrate, which needs the old range beside the new one in /etc/subuid and /etc/subgid; or "
+        "remove what is stored and pull it anew: rpod system prune --all",
     ),
     "maps-refused": Cause(
         "newuidmap refuses the user's own ranges",
