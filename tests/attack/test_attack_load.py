@@ -10,7 +10,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.archives import member, symlink, tar
+from support.archives import hardlink, member, symlink, tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,3 +177,24 @@ def test_a_good_image_before_a_bad_one_stays(fresh_rpod: Rpod) -> None:
     entries = [*good(), *good(RepoTags=["b:1"], Layers=["none"])]
     assert "missing" in fresh_rpod.fails("load", stdin=docker(entries, **{"c.json": config(), "l.tar": LAYER}))
     assert fresh_rpod.ok("images", "-q") == ""  # every list is read before anything is stored
+
+
+@pytest.mark.parametrize("what", ["climb", "link", "hardlink"])
+@pytest.mark.parametrize("way", ["load", "import", "volume"])
+def test_every_way_in_has_the_same_rules(fresh_rpod: Rpod, canary: Canary, way: str, what: str) -> None:
+    data = {
+        "climb": tar(member("good"), member("../../climbed")),
+        "link": tar(symlink("l", str(canary.root)), member("l/new", b"x")),
+        "hardlink": tar(hardlink("h", str(canary.root / "file")), member("h", b"x")),
+    }[what]
+    if way == "load":
+        files = {"c.json": config([f"sha256:{hex_of(data)}"]), "l.tar": data}
+        error = fresh_rpod.fails("load", stdin=docker(good(), **files))
+    elif way == "import":
+        error = fresh_rpod.fails("import", "-", "evil:1", stdin=data)
+    else:
+        fresh_rpod.ok("volume", "create", "prison")
+        error = fresh_rpod.fails("volume", "import", "prison", "-", stdin=data)
+    assert "leads out" in error if what == "climb" else "cannot" in error
+    assert fresh_rpod.ok("images", "-aq") == ""
+    assert not list((fresh_rpod.data / "staging").glob("*"))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Take each protection out, and see that its test fails.
 
-    tests/testbed python tests/attack/unprotect.py [--list | --table | NAME…]
+    tests/testbed --user NAME --path VENV/bin python tests/attack/unprotect.py [--list | --table | PROTECTION…]
 
 A test of an attack proves nothing that would pass without the protection. This program copies
-the tree, and for each entry of ``support/protections.py`` (or those whose names begin with NAME)
-takes that one protection out of the copy, runs its tests there as the ordinary user that it is
-started as, and demands that they fail: each of them, by an assertion or by its time limit, not by
+the tree, and for each entry of ``support/protections.py`` (or those whose names begin with
+PROTECTION) takes that one protection out of the copy, runs its tests there as the ordinary user
+that it is started as, and demands that they fail: each of them, by an assertion or by its time limit, not by
 code that cannot run. Before that, all of them must pass on the copy as it is. It takes minutes,
 and a machine on which nothing else matters: some protections keep the machine from harm.
 """
@@ -70,11 +70,11 @@ class Copy:
         if any(edit.path.startswith("helpers/") for edit in protection.edits):
             subprocess.run([self.python, "helpers/build_hook.py"], cwd=self.root, check=True, stdout=subprocess.DEVNULL)
 
-    def run(self, tests: list[str]) -> dict[str, list[str]]:
+    def run(self, tests: list[str], *options: str) -> dict[str, list[str]]:
         """Run ``tests``; what went wrong in each, by the test's name without parameters."""
         self._results.unlink(missing_ok=True)
         argv = [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={self._scratch}"]
-        argv += [f"--junitxml={self._results}", *tests]
+        argv += [f"--junitxml={self._results}", *options, *tests]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         output = subprocess.run(argv, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if not self._results.exists():
@@ -87,14 +87,15 @@ class Copy:
         return wrong
 
 
-def verdict(protection: Protection, wrong: dict[str, list[str]]) -> str:
-    """ "" when every test has failed as it should, else what is not right."""
+def verdict(protection: Protection, copy: Copy) -> str:
+    """What is not right; nothing when every test has failed as it should."""
     for test in protection.tests:
-        found = wrong.get(test.rpartition("::")[2], [])
+        name = test.rpartition("::")[2]
+        found = copy.run([test], "--exitfirst")[name]
         if not found:
-            return f"{test.rpartition('::')[2]} PASSES without it"
+            return f"{name} PASSES without it"
         if not any(word in message for message in found for word in _BY_ASSERTION):
-            return f"{test.rpartition('::')[2]} fails, but not by an assertion: {found[0].splitlines()[0][:120]}"
+            return f"{name} fails, but not by an assertion: {found[0].splitlines()[0][:120]}"
     return ""
 
 
@@ -103,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="See every attack's test fail without its protection.")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--table", action="store_true", help="print the table of docs/security.md and end")
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="PROTECTION")
     options = parser.parse_args()
     if options.table:
         print(table(), end="")
@@ -134,7 +135,7 @@ def _all(copy: Copy, chosen: list[Protection]) -> int:
         begin = time.monotonic()
         copy.apply(protection)
         try:
-            problem = verdict(protection, copy.run(list(protection.tests)))
+            problem = verdict(protection, copy)
         finally:
             copy.restore(protection)
         failed += bool(problem)

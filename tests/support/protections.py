@@ -429,6 +429,38 @@ PROTECTIONS = (
         'if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:', "if False:",
         "attack/test_attack_image.py::test_tokens_that_are_none",
     ),
+    # ---- faults
+    _one(
+        "reused pids", "a recorded pid that is another process now", "the start time is recorded, too",
+        "rootless/kernel/process.py", "    if start_ticks(pid) != ticks:\n", "    if False:\n",
+        "fault/test_fault_runtime.py::test_a_recorded_pid_that_is_another_process_now",
+    ),
+    _one(
+        "death of the monitor", "a program that nobody watches", "PR_SET_PDEATHSIG",
+        _INIT, "        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)", "        pass",
+        "fault/test_fault_runtime.py::test_the_end_of_a_process_that_holds_the_container",
+    ),
+    _one(
+        "one name, one container", "eight commands that want one name", "symlink(2), which one of them wins",
+        "rootless/state/containers.py", "                if not self._stale_name(path):", "                if False:",
+        "fault/test_fault_runtime.py::test_one_name_for_eight",
+    ),
+    _one(
+        "half-made containers", "a client that is killed at any system call", "the next command sweeps",
+        "rootless/engine/reconcile.py", "for container in store.unfinished():", "for container in ():",
+        "fault/test_fault_runtime.py::test_kill_the_client_at_a_system_call",
+    ),
+    _one(
+        "undoing a create", "what is left of a container that could not be made", "everything is undone in reverse",
+        "rootless/engine/create.py", "        new.discard()\n", "        pass\n",
+        "integration/test_cdi.py::test_what_is_refused",
+    ),
+    _one(
+        "the caller's terminal", "a signal that leaves the terminal raw", "restored whatever happens",
+        "rootless/runtime/terminal.py", "            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)",
+        "            pass",
+        "fault/test_fault_signals.py::test_a_signal_restores_the_terminal",
+    ),
 )  # fmt: skip
 
 
