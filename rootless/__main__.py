@@ -41,6 +41,10 @@ def _command(argv: list[str]) -> int:
     code_cache.install()
     from rootless.cli import fast
 
+    if not os.path.exists(paths.data_home()):
+        from rootless.storage import placement
+
+        placement.choose()
     code = fast.run(argv)
     if code is None:
         from rootless.cli import app

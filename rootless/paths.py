@@ -19,6 +19,8 @@ import os
 from rootless.errors import RpodError, os_reason
 from rootless.kernel import files
 
+ELSEWHERE = "elsewhere"  # a file in the data directory that says where the store is instead
+_places: dict[str, str] = {}
 SYSTEM_CONFIG = "/etc/rpod/containers.toml"
 
 
@@ -41,9 +43,40 @@ def _base(variable: str, default: str) -> str:
     return value if value.startswith("/") else f"{home()}/{default}"
 
 
-def data() -> str:
-    """Layers, images, containers and volumes."""
+def data_home() -> str:
+    """Where the data directory is by the specification."""
     return _base("XDG_DATA_HOME", ".local/share") + "/rpod"
+
+
+def data() -> str:
+    """Layers, images, containers and volumes; elsewhere where the home cannot keep them (``storage.placement``)."""
+    own = data_home()
+    place = _places.get(own)
+    if place is None:
+        place = _places[own] = _placed(own)
+    return place
+
+
+def _placed(own: str) -> str:
+    try:
+        place = files.read_file(f"{own}/{ELSEWHERE}", 4096).decode().rstrip("\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return own
+    except (OSError, UnicodeDecodeError) as error:
+        raise RpodError(f"{own}/{ELSEWHERE} cannot be read: {error}", "remove the file") from error
+    try:
+        files.make_private(place)
+    except OSError as error:
+        raise RpodError(
+            f"the store at {place} cannot be used: {os_reason(error)}",
+            f"move away what is there, or remove {own}/{ELSEWHERE}: then the store begins anew",
+        ) from error
+    return place
+
+
+def forget_places() -> None:
+    """Look again where the data is."""
+    _places.clear()
 
 
 def state() -> str:

@@ -166,9 +166,9 @@ def _uptime() -> str:
 
 
 def _store(settings: Config) -> dict[str, object]:
-    from rootless.engine.doctor.storage import filesystem_of
     from rootless.storage import drivers
     from rootless.storage.images import ImageStore
+    from rootless.storage.placement import filesystem_of
 
     data = paths.data()
     files.make_private(data)

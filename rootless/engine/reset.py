@@ -25,7 +25,7 @@ def reset() -> list[str]:
     if left := [ident[:12] for ident in store.ids() if store.by_id(ident).is_alive()]:
         raise StorageError(f"these containers could not be stopped: {', '.join(left)}", "rpod kill, then try again")
     gone = []
-    for path in (paths.data(), paths.state(), paths.cache(), paths.runtime()):
+    for path in (paths.data(), paths.data_home(), paths.state(), paths.cache(), paths.runtime()):
         if os.path.exists(path):
             try:
                 userns.remove_tree_inside(path)

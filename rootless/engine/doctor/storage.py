@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rootless import paths
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError, os_reason
-from rootless.kernel import files, spawn, userns
-from rootless.storage import drivers
+from rootless.kernel import files, spawn
+from rootless.storage import drivers, placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,71 +37,17 @@ def data_directory() -> Iterator[str]:
                 os.rmdir(directory)
 
 
-def filesystem_of(path: str) -> tuple[str, str]:
-    """(type, mount point) of the file system that holds ``path``, as /proc/self/mountinfo (proc(5)) has it."""
-    device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    real = os.path.realpath(path)
-    best = ("unknown", "/")
-    for line in files.read_file("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split()
-        mount_point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
-        inside = real == mount_point or real.startswith(mount_point.rstrip("/") + "/")
-        if inside and (fields[2] == wanted or len(mount_point) >= len(best[1])):
-            best = (right.split()[0], mount_point)
-    return best
-
-
 def data_filesystem() -> Verdict:
     """Files of subordinate ids, extended attributes, locks and links where images are kept."""
     try:
         with data_directory() as data:
-            kind, mount_point = filesystem_of(data)
-            reason = _try_filesystem(data)
+            kind, mount_point = placement.filesystem_of(data)
+            reason = placement.try_filesystem(data)
     except (OSError, RpodError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else error.message
         return Verdict(f"{paths.data()} cannot be used: {reason}", "data-unusable")
     where = f"{data} on {kind} ({mount_point})"
     return Verdict(f"{where}: {reason}", "data-filesystem") if reason else Verdict(where)
-
-
-def _try_filesystem(data: str) -> str:
-    """Do what images and containers do with files; "" or the first thing that fails, in words."""
-    directory = f"{data}/probe-files-{os.getpid()}"
-    ids = 0 if userns.default_map(userns.read_ranges()).single else 1
-    step = ""
-
-    def work() -> str:
-        nonlocal step
-        step = "make a file"
-        os.mkdir(directory, 0o700)
-        os.close(os.open(f"{directory}/file", os.O_CREAT | os.O_WRONLY))
-        try:
-            step = "give a file to a subordinate id"
-            os.chown(f"{directory}/file", ids, ids)
-            step = "set a mode with set-user-id"
-            os.chmod(f"{directory}/file", 0o4755)
-            step = "set an extended attribute"
-            os.setxattr(f"{directory}/file", "user.rpod", b"y")
-            step = "make a link"
-            os.symlink("file", f"{directory}/symlink")
-            os.link(f"{directory}/file", f"{directory}/hardlink")
-            step = "make a FIFO"
-            os.mkfifo(f"{directory}/fifo")
-            step = "lock a file"
-            lock = files.Lock.acquire(f"{directory}/lock", wait=False)
-            if lock is None:
-                return f"cannot {step}: it is held"
-            lock.release()
-        except OSError as error:
-            return f"cannot {step}: {os.strerror(error.errno or 0).lower()}"
-        return ""
-
-    try:
-        return str(userns.call_inside(work))
-    finally:
-        userns.remove_tree_inside(directory)
 
 
 def disk() -> Verdict:
@@ -124,7 +70,7 @@ def overlay() -> Verdict:
     try:
         with data_directory() as data:
             reason = drivers.probe_overlay(data)
-            kind, _ = filesystem_of(data)
+            kind, _ = placement.filesystem_of(data)
     except (OSError, RpodError) as error:
         return Verdict(os_reason(error) if isinstance(error, OSError) else error.message, "data-unusable")
     if reason:
