@@ -83,7 +83,9 @@ class Mount:
         """Check one entry."""
         destination = _take(value, "destination", str, "", "mounts[].")
         if not destination.startswith("/"):
-            raise SpecError("config.json: mounts[].destination must be an absolute path")
+            raise SpecError(
+                "config.json: mounts[].destination must be an absolute path", "runtime-spec, config.md, Mounts"
+            )
         options = _strings(value, "options", "mounts[].")
         type_ = _take(value, "type", str, "", "mounts[].")
         if "bind" in options or "rbind" in options:
@@ -428,7 +430,9 @@ class Spec:
         for item in _take(linux, "namespaces", list, [], where):
             kind = _take(item, "type", str, "", "linux.namespaces[].")
             if kind in self.namespaces:
-                raise SpecError(f"config.json: linux.namespaces has {kind!r} twice")
+                raise SpecError(
+                    f"config.json: linux.namespaces has {kind!r} twice", "runtime-spec, config-linux.md, Namespaces"
+                )
             self.namespaces[kind] = _take(item, "path", str, "", "linux.namespaces[].")
         self.uid_map = _map_from_json(linux, "uidMappings")
         self.gid_map = _map_from_json(linux, "gidMappings")

@@ -98,6 +98,11 @@ def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
             return image
         if policy == "never":
             raise NotFoundError(f"{name}: no such image, and --pull=never was given", f"rpod pull {name}")
+    if policy == "missing" and os.path.exists(f"{paths.data()}/lists"):
+        from rootless.engine import manifest_list
+
+        if (listed := manifest_list.find(name)) is not None:
+            return manifest_list.image_for(listed, wanted)
     if name.startswith("sha256:"):
         raise NotFoundError(f"{name}: no such image; only by its name can one be pulled", "rpod images --digests")
     from rootless.engine.pull import pull

@@ -19,9 +19,10 @@ from rootless.storage.images import ImageStore
 from rootless.storage.lists import ImageList, ListStore
 
 if TYPE_CHECKING:
-    from rootless.image.access import Access
+    from rootless.image.access import Access, PullOptions
     from rootless.image.reference import Reference
     from rootless.image.transport import Transport
+    from rootless.storage.image_record import Image
 
 Entry = dict[str, Any]
 FORMATS = ("oci", "v2s2")
@@ -76,6 +77,30 @@ def find(name: str) -> ImageList | None:
     if len(name) >= 3 and not name.strip("0123456789abcdef"):
         return next((item for item in map(store.find, store.names()) if item and item.id.startswith(name)), None)
     return None
+
+
+def image_for(found: ImageList, wanted: PullOptions) -> Image:
+    """The image that serves ``wanted.platform``, from the store or pulled. Raises ImageError when there is none."""
+    listed = [(_platform(entry), _descriptor(entry)) for entry in found.entries]
+    chosen = Index(b"", "", listed).choose(manifest.parse_platform(wanted.platform), found.name)
+    place = Place(next(entry["source"] for entry in found.entries if entry["digest"] == chosen.digest))
+    if place.kind == "containers-storage":
+        return images.resolve(place.path)
+    if place.kind == "docker":
+        return images.ensure_image(place.path, wanted)
+    raise UnsupportedError(
+        f"{found.name} has its image for this platform at {place.text}, from where it cannot be run",
+        f"rpod image copy {place.text} containers-storage:NAME",
+    )
+
+
+def _platform(entry: Entry) -> manifest.Platform:
+    said = entry.get("platform") or {}
+    return manifest.Platform(said.get("os", ""), said.get("architecture", ""), said.get("variant", ""))
+
+
+def _descriptor(entry: Entry) -> manifest.Descriptor:
+    return manifest.Descriptor(entry["mediaType"], entry["digest"], entry["size"])
 
 
 def create(name: str, sources: list[str], access: Access, *, all: bool, amend: bool) -> ImageList:

@@ -193,6 +193,13 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
 
 
 def _check_paths(spec: Spec, document: dict[str, object]) -> None:
+    for index, mount in enumerate(spec.mounts):
+        if mount.type == "fuse-overlayfs":
+            # The engine's own word for a mount that its launcher serves; the kernel has no such type.
+            raise UnsupportedError(
+                f"config.json: mounts[{index}].type fuse-overlayfs does not work here",
+                "the type overlay, or mount it before and give it as a bind",
+            )
     for device in spec.devices:
         if not device.path.startswith("/"):
             raise SpecError("config.json: linux.devices[].path must be absolute", _section("linux.devices"))

@@ -122,7 +122,9 @@ class _Creation:
     def _plan(self) -> InitPlan:
         spec, parsed = self.bundle.spec, self.parsed
         if not os.path.isdir(self.bundle.root):
-            raise LaunchError(f"config.json: root.path: {self.bundle.root} is no directory")
+            raise LaunchError(
+                f"config.json: root.path: {self.bundle.root} is no directory", "runtime-spec, config.md, Root"
+            )
         plan = InitPlan(spec, drivers.RootPlan(drivers.DIRECTORY, [self.bundle.root], self.bundle.directory))
         plan.maps = self.bundle.maps()
         plan.user = None

@@ -44,10 +44,10 @@ process.env | string[] | + | HOME is added where it is missing
 process.args | string[]! | +
 process.commandLine | string | ~ | of Windows
 process.user | object | +
-process.user.uid | uint | +
-process.user.gid | uint | +
+process.user.uid | id | +
+process.user.gid | id | +
 process.user.umask | uint | +
-process.user.additionalGids | uint[] | +
+process.user.additionalGids | id[] | +
 process.user.username | string | ~ | of Windows
 process.rlimits | object[] | +
 process.rlimits[].type | string! | +
@@ -230,11 +230,13 @@ linux.personality | object | +
 linux.personality.domain | LINUX/LINUX32! | +
 linux.personality.flags | string[] | - | the specification has none
 """
+_LAST_ID = 4294967294  # one more is (uid_t) -1, which means no id (setresuid(2))
 _WORDS: dict[str, tuple[type, str]] = {
     "string": (str, "a string"),
     "bool": (bool, "true or false"),
     "int": (int, "a whole number"),
     "uint": (int, "a whole number of at least 0"),
+    "id": (int, f"a whole number from 0 to {_LAST_ID}"),
     "object": (dict, "an object"),
     "list": (list, "a list"),
     "map": (dict, "an object of strings"),
@@ -279,6 +281,8 @@ class Property:
         right = isinstance(value, type_) and not (type_ is int and isinstance(value, bool))
         if right and kind == "uint":
             right = isinstance(value, int) and value >= 0
+        if right and kind == "id":
+            right = isinstance(value, int) and 0 <= value <= _LAST_ID
         if right and kind == "map" and isinstance(value, dict):
             right = all(isinstance(item, str) for item in value.values())
         if not right:

@@ -69,6 +69,16 @@ def test_a_list_from_three_places(fresh_rpod: Rpod, tmp_path: Path, plain_regist
     pulled = rpod.ok("pull", "-q", f"{base}:1")
     assert rpod.ok("image", "inspect", "-f", "{{.Config.Cmd}}", pulled) == "[stored]"
 
+    # The list runs as the image that it has for this machine, without a registry's being asked.
+    assert rpod.ok("inspect", "-f", "{{.Config.Cmd}}", rpod.ok("create", "multi:1")) == "[stored]"
+    assert "it has: " in rpod.fails("create", "--arch", "s390x", "multi:1")
+    assert "rpod image copy oci:" in rpod.fails("create", "--arch", "arm64", "multi:1")
+    assert "is for linux/amd64, not for linux/riscv64" in rpod.fails("create", "--arch", "riscv64", "multi:1")
+    rpod.ok("manifest", "create", "far", f"docker://{base}-source:1")
+    assert rpod.ok("inspect", "-f", "{{.Config.Cmd}}", rpod.ok("create", "-q", "far")) == "[remote]"
+    rpod.ok("manifest", "rm", "far")
+    rpod.ok("rm", "-a")
+
     # A whole list goes into another one, and the entries can be taken out again.
     rpod.ok("manifest", "create", "--all", "copy", f"docker://{base}:1")
     assert len(entries(rpod, "copy")) == 3
