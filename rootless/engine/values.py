@@ -73,7 +73,9 @@ def signal_number(text: str) -> int:
 
 
 def duration_ns(text: str, option: str) -> int:
-    """``1m30s``, ``1.5s``, ``250ms`` -> nanoseconds, as Go writes durations; also d for days."""
+    """``1m30s``, ``1.5s``, ``250ms``, ``0`` -> nanoseconds, as Go writes durations; also d for days."""
+    if text == "0":  # the only number that Go takes without a unit
+        return 0
     total, digits, unit = 0.0, "", ""
     try:
         for character in f"{text}\0":

@@ -40,7 +40,8 @@ def test_the_image_and_what_is_laid_over_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "ns"), [("1m30s", 90 * 10**9), ("1.5s", 1_500_000_000), ("250ms", 250_000_000), ("1h2m", 3720 * 10**9)]
+    ("text", "ns"),
+    [("1m30s", 90 * 10**9), ("1.5s", 1_500_000_000), ("250ms", 250_000_000), ("1h2m", 3720 * 10**9), ("0", 0)],
 )
 def test_durations(text: str, ns: int) -> None:
     assert values.duration_ns(text, "--health-interval") == ns
