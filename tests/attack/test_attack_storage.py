@@ -33,7 +33,7 @@ def store(tmp_path: Path, canary: Canary) -> Iterator[LayerStore]:
     yield layers
     assert sorted(os.listdir(tmp_path)) == ["canary", "data"]
     assert os.listdir(data_dir / "staging") == []
-    assert set(os.listdir(data_dir)) <= {"staging", "layers"}
+    assert set(os.listdir(data_dir)) <= {"staging", "layers", "ids.json"}
     userns.remove_tree_inside(str(data_dir))
 
 
