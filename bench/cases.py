@@ -53,8 +53,8 @@ class Case:
     """A measurement.
 
     ``timed`` is what counts, ``before`` and ``after`` surround each turn. Meanwhile ``containers`` run as
-    bench0, bench1 …, and ``stored`` ones are created. ``target`` is the greatest ratio that is wanted,
-    ``most_runs`` bounds what takes long.
+    bench0, bench1 …, ``stored`` ones are created, and ``images`` are there. ``target`` is the greatest ratio that
+    is wanted, ``most_runs`` bounds what takes long.
     """
 
     def __init__(self, name: str, target: float, timed: Step, **traits: object) -> None:
@@ -66,6 +66,7 @@ class Case:
         self.driver = str(traits.get("driver", "overlay"))
         self.containers = int(str(traits.get("containers", 0)))
         self.stored = int(str(traits.get("stored", 0)))
+        self.images = int(str(traits.get("images", 0)))
         self.most_runs = int(str(traits.get("most_runs", 1000)))
 
 
@@ -87,4 +88,5 @@ CASES = (
         most_runs=3,
     ),
     Case("ps -a, 500 containers", 0.3, _command("ps", "-a"), stored=500, most_runs=11),
+    Case("images, 200 images", 0.3, _command("images"), images=200, most_runs=11),
 )

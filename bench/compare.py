@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
+import many  # noqa: E402
 import peers  # noqa: E402
 import transfers  # noqa: E402
 from cases import CASES, Case  # noqa: E402
@@ -66,8 +67,8 @@ def engines(folder: Path, runtime: Path, driver: str, image: str) -> Iterator[Pa
 
 
 @contextlib.contextmanager
-def surroundings(pair: Pair, case: Case, image: str) -> Iterator[None]:
-    """What a case wants to be there on both engines: running and stored containers."""
+def surroundings(pair: Pair, case: Case, image: str, folder: Path) -> Iterator[None]:
+    """What a case wants to be there on both engines: running and stored containers, images."""
     running = [f"bench{number}" for number in range(case.containers)]
     stored = [f"stored{number}" for number in range(case.stored)]
     try:
@@ -76,11 +77,15 @@ def surroundings(pair: Pair, case: Case, image: str) -> Iterator[None]:
                 engine.output("run", "-d", "--network", "none", "--name", name, image, "sleep", "3600")
             for name in stored:
                 engine.output("create", "--network", "none", "--name", name, image, "true")
+            if case.images:
+                many.load(engine, folder, 0, case.images)
         yield
     finally:
         for engine in pair:
             if names := running + stored:
                 engine.output("rm", "-f", "-t", "0", *names)
+            if case.images:
+                engine.output("rmi", "-f", *(f"localhost/many:{number}" for number in range(case.images)))
 
 
 def measure(pair: Pair, case: Case, image: str, runs: int) -> dict[str, list[float]]:
@@ -131,7 +136,7 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
             with engines(folder / driver, runtime / driver[0], driver, image) as pair:
                 for case in cases:
                     if case.driver == driver:
-                        with surroundings(pair, case, image):
+                        with surroundings(pair, case, image, folder):
                             yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
                             if case.name == "exec":
                                 yield memory(pair)

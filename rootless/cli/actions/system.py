@@ -129,6 +129,9 @@ def _df_budget() -> None:
     plan = budget.plan()
     if plan is None:
         return
+    if not plan.taken:
+        output.emit("\nThe next pull, load, import or commit would remove nothing (storage.max_size, storage.max_age).")
+        return
     output.emit("\nThe next pull, load, import or commit would remove (storage.max_size, storage.max_age):\n")
     rows = [[item.name, output.size(item.size_bytes), output.ago(item.used_s)] for item in plan.taken]
     output.table([["NAME", "SIZE", "LAST USED"], *rows])
