@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 
 from rootless.errors import UsageError, os_reason
-from rootless.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _DURATIONS_NS = {
 _OWN_VARIABLES = frozenset(
     "HOME PATH HOSTNAME NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LISTEN_FDS LISTEN_PID LISTEN_FDNAMES".split()
 )
+_MAX_LINES_BYTES = 16 << 20
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -116,9 +117,15 @@ def pairs(items: list[str], option: str) -> dict[str, str]:
 
 
 def lines(path: str, option: str) -> list[str]:
-    """The lines of an --env-file or --label-file, without comments and empty ones."""
+    """The lines of an --env-file or --label-file, without comments and empty ones.
+
+    The user may name a pipe as well: ``--env-file <(…)``.
+    """
     try:
-        data = files.read_file(path, 16 << 20)
+        with open(path, "rb") as stream:
+            data = stream.read(_MAX_LINES_BYTES + 1)
+        if len(data) > _MAX_LINES_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     except OSError as error:
         raise UsageError(f"{option}: {os_reason(error)}") from error
     found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -55,6 +56,18 @@ def test_exit_codes_of_a_program_that_does_not_start(rpod: Rpod, image: str) -> 
     script.write_text("no #! line\n")
     script.chmod(0o755)
     assert "exec format error" in rpod.fails("run", "--rm", "-v", f"{script}:/p:ro", image, "/p", code=126)
+
+
+def test_environment_from_a_pipe(rpod: Rpod, image: str) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"PIPED=yes\n")
+    os.close(write_end)
+    try:
+        pipe = f"/proc/{os.getpid()}/fd/{read_end}"
+        options = ("--rm", "--network", "none", "--env-file", pipe)
+        assert rpod.ok("run", *options, image, "sh", "-c", "echo $PIPED") == "yes"
+    finally:
+        os.close(read_end)
 
 
 def test_environment(rpod: Rpod, image: str, tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ def _json(row: ImageRow) -> dict[str, Any]:
 
 
 def rmi(*, images: list[str], all: bool, force: bool, ignore: bool) -> int:
-    """Remove images; every name is tried, and what was done is printed as it is done."""
+    """Remove images; every name is tried, and what was done is printed as it is done.
+
+    ``force`` passes over absent names as ``ignore`` does, like Podman's and Docker's.
+    """
     from rootless.engine import images as engine
 
     if bool(images) == all:
@@ -115,7 +118,7 @@ def rmi(*, images: list[str], all: bool, force: bool, ignore: bool) -> int:
         try:
             engine.remove_images([name], force=force, announce=output.emit)
         except NotFoundError as error:
-            if not ignore:
+            if not (ignore or force):
                 each.fail(error, error.code)
         except RpodError as error:
             each.fail(error, error.code)
