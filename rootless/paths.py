@@ -103,14 +103,12 @@ def runtime() -> str:
     """What is true until the next boot. Made 0700; without XDG_RUNTIME_DIR (su, cron) a stand-in serves."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     uid = os.geteuid()
-    candidates = [base] if base.startswith("/") else []
-    candidates.append(f"/run/user/{uid}")
-    for candidate in candidates:
-        if _usable(candidate, uid):
-            path = f"{candidate}/rpod"
-            break
+    if base.startswith("/") and _usable(base, uid):
+        path = f"{base}/rpod"
     else:
-        path = f"/tmp/rpod-run-{uid}"
+        # Root of a user namespace is named as the user that he is outside: /tmp is everybody's.
+        owner = _outside(uid)
+        path = f"/run/user/{owner}/rpod" if _usable(f"/run/user/{owner}", uid) else f"/tmp/rpod-run-{owner}"
     try:
         files.make_private(path)
     except OSError as error:
@@ -119,6 +117,15 @@ def runtime() -> str:
             f"set XDG_RUNTIME_DIR to a directory that only you can enter, or remove {path}",
         ) from error
     return path
+
+
+def _outside(uid: int) -> int:
+    """What ``uid`` is in the parent of this user namespace (user_namespaces(7))."""
+    for line in files.read_file("/proc/self/uid_map").splitlines():
+        inside, outside, size = map(int, line.split())
+        if inside <= uid < inside + size:
+            return outside + uid - inside
+    return uid
 
 
 def _usable(path: str, uid: int) -> bool:

@@ -134,17 +134,19 @@ def test_verbs(rpod: Rpod, image: str, state: str) -> None:
             if "other" in argv and done.code == 0:
                 rpod.ok("rename", "other", name)
             expected = "!" if cell.startswith("!") else cell.partition(",")[0]
-            after = state_of(rpod, name)
             assert "Traceback" not in done.err, done
             if expected == "!":
                 assert done.code == (2 if "2" in cell else 125), done
                 assert name in done.err, done
                 assert state in done.err or subject_hint(done.err), done
                 assert "rpod: hint: " in done.err, done
+                after = state_of(rpod, name)
                 assert after == state, (done, after)
             else:
                 assert done.code == 0, done
-                assert after == (state if expected == "=" else expected), (done, after)
+                reached = state if expected == "=" else expected
+                # A signal is sent, and its effect follows.
+                wait_for(lambda n=name, r=reached: state_of(rpod, n) == r, what=f"{done}: {reached}")  # type: ignore[misc]
             assert len(done.err.splitlines()) <= 2, done
 
 
