@@ -24,7 +24,7 @@ _ID_MAX = 255
 
 def default_root() -> str:
     """Where containers are kept without --root."""
-    return os.path.dirname(paths.runtime()) + "/rpod-runtime"
+    return f"{paths.runtime()}-runtime"  # in /tmp, too, each user has a name of his own
 
 
 def check_id(ident: str) -> str:
