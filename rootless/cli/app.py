@@ -18,7 +18,6 @@ assert commands.__all__  # importing them declares them
 @declare.APP.callback(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExamples:\n  rpod run hello\n  rpod run --rm -it debian\n  rpod doctor",
 )
 def options(
     ctx: typer.Context,

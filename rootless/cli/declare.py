@@ -99,23 +99,46 @@ class RpodGroup(TyperGroup):
         return sorted(super().list_commands(ctx))
 
 
-def _group(text: str) -> typer.Typer:
+def _group(text: str, *examples: str) -> typer.Typer:
     return typer.Typer(
-        cls=RpodGroup, help=text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        cls=RpodGroup,
+        help=text,
+        epilog=_epilog(examples),
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
 
 
-APP = _group("Run containers as an ordinary user: no daemon, no root.")
+def _epilog(examples: Sequence[str]) -> str | None:
+    """What stands below the options in the help, as lines, which Click keeps after a backspace."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples) if examples else None
+
+
+APP = _group(
+    "Run containers as an ordinary user: no daemon, no root.",
+    "rpod run hello",
+    "rpod run --rm -it debian",
+    "rpod doctor",
+)
 NOUNS = {
     "": APP,
-    "container": _group("Manage containers."),
-    "image": _group("Manage images."),
-    "manifest": _group("Manage lists of images for several platforms."),
-    "generate": _group("Describe containers for other programs."),
-    "healthcheck": _group("Check the health of containers."),
-    "quadlet": _group("Run containers as systemd user services."),
-    "system": _group("Manage rpod itself."),
-    "volume": _group("Manage volumes."),
+    "container": _group("Manage containers.", "rpod container ls --all", "rpod container prune"),
+    "image": _group("Manage images.", "rpod image ls", "rpod image tree debian", "rpod image prune --all"),
+    "manifest": _group(
+        "Manage lists of images for several platforms.",
+        "rpod manifest create app:1.0 app-amd64 app-arm64",
+        "rpod manifest push app:1.0 docker://registry.example/team/app:1.0",
+    ),
+    "generate": _group("Describe containers for other programs.", "rpod generate systemd --new --name web"),
+    "healthcheck": _group("Check the health of containers.", "rpod healthcheck run web && echo fine"),
+    "quadlet": _group(
+        "Run containers as systemd user services.",
+        "rpod quadlet install web.container && systemctl --user start web",
+        "rpod quadlet list",
+    ),
+    "system": _group("Manage rpod itself.", "rpod system df", "rpod system prune"),
+    "volume": _group("Manage volumes.", "rpod volume create data", "rpod run --rm -v data:/data debian ls /data"),
 }
 for _noun, _app in NOUNS.items():
     if _noun:
@@ -149,15 +172,12 @@ def command(
 
 def _register(declared: Declared, path: str, *, hidden: bool) -> None:
     noun, _, verb = path.rpartition(" ")
-    name = declared.paths[0]
-    lines = [line if line.startswith("rpod") else f"rpod {path}{line.removeprefix(name)}" for line in declared.examples]
-    epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else None
     help_names = ["--help"] if _uses_short_h(declared.options) else ["-h", "--help"]
     NOUNS[noun].command(
         verb,
         cls=RpodCommand,
         help=inspect.cleandoc(declared.options.__doc__ or ""),
-        epilog=epilog,
+        epilog=_epilog(declared.examples),
         hidden=hidden,
         context_settings={"allow_interspersed_args": declared.interspersed, "help_option_names": help_names},
     )(_callback(declared))

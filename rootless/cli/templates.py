@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from rootless.cli.template_functions import FUNCTIONS, TemplateError, compare_truth, show
 from rootless.cli.template_parser import Parser, split
+from rootless.engine.gotypes import Map, Struct
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -224,10 +225,10 @@ def _call(function: Callable[..., Any], arguments: list[Any], name: str, positio
 
 
 def field(value: Any, name: str, position: int = -1) -> Any:
-    """``.name`` of a value. Keys are found in any case, since Go and JSON names differ in it.
+    """``.name`` of a value.
 
-    A missing key of a map is ``<no value>``; a dict whose keys all look like Go's field names
-    is a struct, where a missing field is a mistake that gets the nearest name.
+    A missing key of a ``Map`` is ``<no value>``. Any other dict is a struct: its fields are found in any case and
+    without underscores, since Go and JSON names differ in these, and one that is missing is a mistake.
     """
     if isinstance(value, Heading):
         return Heading(name.upper())
@@ -236,15 +237,19 @@ def field(value: Any, name: str, position: int = -1) -> Any:
     if not isinstance(value, dict):
         what = "nothing" if value is None else f"{show(value)[:40]!r}"
         raise TemplateError(f"no field {name} in {what}", position)
-    if name in value:
-        return value[name]
-    folded = name.lower()
-    for key in value:
-        if isinstance(key, str) and key.lower() == folded:
-            return value[key]
-    if value and all(key.isidentifier() and key[0].isupper() for key in value):
-        from difflib import get_close_matches
+    if name in value or isinstance(value, Map):
+        return value.get(name)
+    omitted = value.omitted if isinstance(value, Struct) else {}
+    folded = _folded(name)
+    for fields in (value, omitted):
+        for key in fields:
+            if _folded(key) == folded:
+                return fields[key]
+    from difflib import get_close_matches
 
-        near = get_close_matches(name, list(value), 1, 0.5)
-        raise TemplateError(f"no field {name}" + (f" (did you mean {near[0]}?)" if near else ""), position)
-    return None
+    near = get_close_matches(name, [*value, *omitted], 1, 0.5)
+    raise TemplateError(f"no field {name}" + (f" (did you mean {near[0]}?)" if near else ""), position)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import log
+from rootless.engine.gotypes import Map, Struct
 from rootless.errors import StorageError, UnsupportedError, UsageError
 from rootless.kernel import fastjson
 from rootless.storage.image_record import Image
@@ -261,8 +262,8 @@ def describe(store: ImageStore, image: Image) -> dict[str, object]:
         "VirtualSize": image.size_bytes,
         "GraphDriver": {"Name": "overlay", "Data": _directories(store, image)},
         "RootFS": {"Type": "layers", "Layers": config.diff_ids},
-        "Labels": config.labels or None,
-        "Annotations": annotations if isinstance(annotations, dict) else {},
+        "Labels": Map(config.labels) or None,
+        "Annotations": Map(annotations if isinstance(annotations, dict) else {}),
         "ManifestType": image.media_type,
         "User": config.user,
         "History": [_history(step) for step in config.history],
@@ -292,40 +293,46 @@ def describe_source(image: SourceImage) -> dict[str, object]:
         "Layers": [
             {"Digest": layer.digest, "Size": layer.size, "MediaType": layer.media_type} for layer in found.layers
         ],
-        "Labels": config.labels or None,
-        "Annotations": annotations if isinstance(annotations, dict) else {},
+        "Labels": Map(config.labels) or None,
+        "Annotations": Map(annotations if isinstance(annotations, dict) else {}),
         "ManifestType": found.media_type,
         "User": config.user,
         "History": [_history(step) for step in config.history],
     }
 
 
-# The properties of OCI's image-spec config.md, and Docker's Healthcheck: what Podman shows.
-_SHOWN = (
-    "User",
-    "ExposedPorts",
-    "Env",
-    "Entrypoint",
-    "Cmd",
-    "Volumes",
-    "WorkingDir",
-    "Labels",
-    "StopSignal",
-    "Healthcheck",
-)
+# The properties of OCI's image-spec config.md, and Docker's Healthcheck, in the order in which Podman shows them,
+# with what a template sees of one that the image does not have.
+_SHOWN: dict[str, object] = {
+    "User": "",
+    "ExposedPorts": Map(),
+    "Env": [],
+    "Entrypoint": [],
+    "Cmd": [],
+    "Volumes": Map(),
+    "WorkingDir": "",
+    "Labels": Map(),
+    "StopSignal": "",
+    "Healthcheck": None,
+}
+_HEALTHCHECK = {"Test": [], "Interval": 0, "Timeout": 0, "StartPeriod": 0, "StartInterval": 0, "Retries": 0}
 
 
-def _config_section(config: ImageConfig) -> dict[str, object]:
-    return {key: config.raw[key] for key in _SHOWN if config.raw.get(key)}
+def _config_section(config: ImageConfig) -> Struct:
+    found = {key: config.raw[key] for key in _SHOWN if config.raw.get(key)}
+    for key, value in found.items():
+        if isinstance(value, dict):
+            found[key] = Struct(value, _HEALTHCHECK) if key == "Healthcheck" else Map(value)
+    return Struct(found, _SHOWN)
 
 
-def _directories(store: ImageStore, image: Image) -> dict[str, object]:
+def _directories(store: ImageStore, image: Image) -> Map:
     """Where the layers' trees are, as overlay stacks them: the uppermost, then the others from top to base."""
     from rootless.storage.layers import LayerStore
 
     layers = LayerStore(store.data_dir)
     paths = [layers.path(chain_id) for chain_id in reversed(image.layers)]
-    data: dict[str, object] = {}
+    data = Map()
     if paths[1:]:
         data["LowerDir"] = ":".join(paths[1:])
     if paths:
@@ -333,13 +340,13 @@ def _directories(store: ImageStore, image: Image) -> dict[str, object]:
     return data
 
 
-def _history(step: History) -> dict[str, object]:
+def _history(step: History) -> Struct:
     """One step, without what says nothing, as Go's omitempty has it."""
-    entry = {
+    entry: dict[str, object] = {
         "created": step.created,
         "created_by": step.created_by,
         "author": step.author,
         "comment": step.comment,
         "empty_layer": step.empty_layer,
     }
-    return {key: value for key, value in entry.items() if value}
+    return Struct({key: value for key, value in entry.items() if value}, entry)

@@ -7,6 +7,7 @@ import time
 
 import rootless
 from rootless import paths
+from rootless.engine.gotypes import Map, Struct
 from rootless.kernel import files, spawn, userns
 
 TYPE_CHECKING = False
@@ -51,7 +52,7 @@ def info() -> dict[str, object]:
     return {
         "host": _host(settings),
         "plugins": {"log": list(config.LOG_DRIVERS), "network": list(NETWORKS), "volume": ["local"]},
-        "registries": {"search": list(settings.registries.search)},
+        "registries": Map(search=list(settings.registries.search)),
         "store": _store(settings),
         "version": version()["Client"],
     }
@@ -132,12 +133,11 @@ def _id_mappings() -> dict[str, object]:
     }
 
 
-def _program(name: str) -> dict[str, str]:
+def _program(name: str) -> Struct:
     """Where a helper program is and what it calls its version; empty if it is not installed."""
     path = spawn.which(name)
-    if path is None:
-        return {}
-    return {"executable": path, "version": spawn.run([path, "--version"]).text}
+    found = {} if path is None else {"executable": path, "version": spawn.run([path, "--version"]).text}
+    return Struct(found, {"executable": "", "version": ""})
 
 
 def _security() -> dict[str, object]:
@@ -177,11 +177,11 @@ def _store(settings: Config) -> dict[str, object]:
         "configFile": paths.user_config(),
         "containerStore": _container_counts(),
         "graphDriverName": drivers.choose(settings.storage.driver, data),
-        "graphOptions": {},
+        "graphOptions": Map(),
         "graphRoot": data,
         "graphRootAllocated": space.f_blocks * space.f_frsize,
         "graphRootUsed": (space.f_blocks - space.f_bfree) * space.f_frsize,
-        "graphStatus": {"Backing Filesystem": filesystem_of(data)[0]},
+        "graphStatus": Map({"Backing Filesystem": filesystem_of(data)[0]}),
         "imageStore": {"number": len(ImageStore(data).all())},
         "runRoot": paths.runtime(),
         "volumePath": f"{data}/volumes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless.engine import port, start
+from rootless.engine.gotypes import Map, Struct
 from rootless.kernel import times
 from rootless.state import health
 
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord
 
 _NEVER = "0001-01-01T00:00:00Z"
+# What JSON leaves out, and templates see all the same.
+_WITHOUT_SIZE = {"SizeRw": None, "SizeRootFs": None}
+_WITHOUT_HEALTHCHECK = {
+    "Healthcheck": None,
+    "HealthcheckOnFailureAction": "",
+    "HealthMaxLogCount": 0,
+    "HealthMaxLogSize": 0,
+    "HealthLogDestination": "",
+    "StartupHealthCheck": None,
+}
 
 
 def _moment(time_ns: int) -> str:
@@ -22,7 +33,7 @@ def _moment(time_ns: int) -> str:
 def inspect_container(container: Container, size: bool) -> dict[str, object]:
     """Everything about a container. With ``size`` also SizeRw and SizeRootFs in bytes."""
     record, state, spec = container.record, container.state(), start.read_spec(container)
-    result: dict[str, object] = {
+    result = {
         "Id": record.id,
         "Created": _moment(record.created_ns),
         "Path": record.command[0] if record.command else "",
@@ -50,7 +61,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "NetworkSettings": _network(container),
         "Namespace": "",
         "IsInfra": False,
-        "Config": _config(record, spec) | _healthcheck(container),
+        "Config": Struct(_config(record, spec) | _healthcheck(container), _WITHOUT_HEALTHCHECK),
         "HostConfig": _host_config(container, spec),
     }
     if size:
@@ -59,8 +70,8 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         row = ps.PsRow(container, state)
         ps.fill_sizes([row], [container])
         if row.Size:
-            result["SizeRw"], result["SizeRootFs"] = row.Size["rwSize"], row.Size["rootFsSize"]
-    return result
+            result |= {"SizeRw": row.Size["rwSize"], "SizeRootFs": row.Size["rootFsSize"]}
+    return Struct(result, _WITHOUT_SIZE)
 
 
 def _state(state: State) -> dict[str, object]:
@@ -132,12 +143,12 @@ def _graph_driver(container: Container) -> dict[str, object]:
     plan = start.root_plan(container.record, container.directory)
     return {
         "Name": container.record.driver,
-        "Data": {
-            "LowerDir": ":".join(reversed(plan.layers)),
-            "MergedDir": plan.merged,
-            "UpperDir": f"{plan.directory}/diff",
-            "WorkDir": f"{plan.directory}/work",
-        },
+        "Data": Map(
+            LowerDir=":".join(reversed(plan.layers)),
+            MergedDir=plan.merged,
+            UpperDir=f"{plan.directory}/diff",
+            WorkDir=f"{plan.directory}/work",
+        ),
     }
 
 
@@ -162,27 +173,29 @@ def _mounts(record: ContainerRecord) -> list[dict[str, object]]:
     return result
 
 
-def _ports(container: Container) -> dict[str, object]:
+def _ports(container: Container) -> Map:
     bindings: dict[str, list[dict[str, str]]] = {}
     for mapping in port.mappings(container):
         key = f"{mapping.container_port}/{mapping.protocol}"
         bindings.setdefault(key, []).append({"HostIp": mapping.host_ip, "HostPort": str(mapping.host_port)})
     exposed: dict[str, object] = {(item if "/" in item else f"{item}/tcp"): None for item in container.record.exposed}
-    return exposed | bindings
+    return Map(exposed | bindings)
+
+
+# The host's end has no address: slirp4netns and pasta translate.
+_NO_ADDRESS: dict[str, object] = {
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "MacAddress": "",
+}
 
 
 def _network(container: Container) -> dict[str, object]:
-    record = container.record
-    return {
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "MacAddress": "",
-        "Ports": _ports(container),
-        "SandboxKey": "",
-        "Networks": {record.network: {}} if record.network not in ("host", "none") else {},
-    }
+    network = container.record.network
+    networks = {} if network in ("host", "none") else {network: _NO_ADDRESS | {"NetworkID": network}}
+    return _NO_ADDRESS | {"Ports": _ports(container), "SandboxKey": "", "Networks": Map(networks)}
 
 
 def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
@@ -202,14 +215,14 @@ def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
         "Volumes": None,
         "WorkingDir": record.workdir,
         "Entrypoint": None,
-        "Labels": record.labels,
-        "Annotations": record.annotations,
+        "Labels": Map(record.labels),
+        "Annotations": Map(record.annotations),
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout_s,
         "Timeout": record.timeout_s,
         "CreateCommand": record.create_command,
         "Umask": f"{spec.process.umask:04o}",
-        "ExposedPorts": {(item if "/" in item else f"{item}/tcp"): {} for item in record.exposed},
+        "ExposedPorts": Map({(item if "/" in item else f"{item}/tcp"): {} for item in record.exposed}),
     }
 
 
@@ -238,7 +251,7 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
             "Size": str(record.log_size_max),
         },
         "NetworkMode": record.network,
-        "PortBindings": {key: value for key, value in _ports(container).items() if value},
+        "PortBindings": Map({key: value for key, value in _ports(container).items() if value}),
         "RestartPolicy": {"Name": record.restart, "MaximumRetryCount": record.restart_max},
         "AutoRemove": record.auto_remove,
         "VolumesFrom": record.volumes_from or None,
@@ -260,7 +273,7 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
         "Privileged": record.privileged,
         "ReadonlyRootfs": spec.root_readonly,
         "SecurityOpt": record.security_opt,
-        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"},
+        "Tmpfs": Map({m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"}),
         "ShmSize": _shm_size(spec),
         "Runtime": "rpod",
         "CpuShares": limits.cpu_shares or 0,
@@ -278,7 +291,7 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
         ]
         or None,
         **{name: _throttles(limits, key) for key, name in _THROTTLES.items()},
-        "CgroupConf": limits.unified or None,
+        "CgroupConf": Map(limits.unified) or None,
         "Cgroups": record.cgroups,
         "OomScoreAdj": spec.process.oom_score_adj or 0,
         "MemorySwap": limits.memory_swap or 0,

@@ -13,5 +13,7 @@ if TYPE_CHECKING:
 def rename(container: Container, name: str) -> None:
     """Rename. ConflictError if the name is taken, UsageError if it cannot be one."""
     with container.lock():
+        before = container.name
         Containers().rename(container, name)
-    events.of_container(container.record, "rename")
+    if name != before:
+        events.of_container(container.record, "rename")

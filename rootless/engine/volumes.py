@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rootless import log, paths
 from rootless.engine import filters as rules
 from rootless.engine import logfile
+from rootless.engine.gotypes import Map
 from rootless.engine.target_file import TargetFile
 from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import userns
@@ -171,9 +172,9 @@ def describe(volume: Volume) -> dict[str, object]:
         "Driver": _DRIVER,
         "Mountpoint": volume.source if volume.source.startswith("/") else "",
         "CreatedAt": volume.created_ns,
-        "Labels": volume.labels,
+        "Labels": Map(volume.labels),
         "Scope": _DRIVER,
-        "Options": volume.options,
+        "Options": Map(volume.options),
         **owner,
         **({"Anonymous": True} if volume.anonymous else {}),
         "MountCount": len(running),

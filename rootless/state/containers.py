@@ -164,9 +164,11 @@ class Containers:
             return None
 
     def rename(self, container: Container, name: str) -> None:
-        """Give a container another name. ConflictError if that is taken."""
+        """Give a container another name; its own is none. ConflictError if another has it."""
         check_name(name)
         old = container.name
+        if name == old:
+            return
         if not self.claim(name, container.id):
             raise name_taken(name, self.taken_by(name))
         container.record.name = name

@@ -320,8 +320,25 @@ def test_rename(rpod: Rpod, image: str) -> None:
     assert rpod.ok("inspect", "--format", "{{.Id}} {{.Name}}", "after") == f"{ident} after"
     assert "before" in rpod.fails("inspect", "before")
     assert "taken" in rpod.fails("rename", "after", "taken")
+    assert rpod.ok("rename", "after", "after") == ""
+    assert rpod.ok("inspect", "--format", "{{.Id}}", "after") == ident
     assert "../x" in rpod.fails("rename", "after", "../x")
     assert rpod.ok("stop", "after") == "after"
+
+
+def test_templates_tell_fields_that_are_empty_from_mistakes(rpod: Rpod, image: str) -> None:
+    rpod.ok("create", "--name", "seen", "--label", "A=1", image, "true")
+
+    def shown(template: str, name: str = "seen") -> str:
+        return rpod.ok("inspect", "--format", template, name)
+
+    assert shown("{{if .Config.Healthcheck}}checked{{else}}never{{end}} {{.SizeRw}}") == "never <no value>"
+    assert shown("{{.Config.Labels.A}} {{.Config.Labels.B}}") == "1 <no value>"
+    assert shown("{{range .NetworkSettings.Networks}}[{{.IPAddress}}]{{end}}") == "[]"
+    assert shown("{{.Config.Entrypoint}} {{.Config.Cmd}} {{.Config.Volumes}}", "hello") == "[/hello hello] [] map[]"
+    assert shown("{{range .History}}{{.Comment}}{{.created_by}}{{end}}", "hello")
+    for template in ("{{.Config.Nope}}", "{{.NetworkSettings.Nope}}", "{{.State.Health.Nope}}"):
+        assert "no field Nope" in rpod.fails("inspect", "--format", template, "seen")
 
 
 def test_inspect_has_the_fields_that_scripts_read(rpod: Rpod, image: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rootless.cli import generate, later
+from rootless.cli import app, declare, generate, later
 from rootless.cli.generate import model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = generate.files()
@@ -24,6 +30,28 @@ def test_every_command_has_its_page_and_examples() -> None:
     commands = model.commands()
     assert {f"docs/man/rpod-{command.name.replace(' ', '-')}.1" for command in commands} <= set(FILES)
     assert all(command.examples for command in commands)
+    assert all(noun.info.epilog for noun in declare.NOUNS.values())
+
+
+def test_every_example_is_a_command_line_that_rpod_takes() -> None:
+    lines = [line for command in declare.COMMANDS for line in command.examples]
+    lines += [line for noun in declare.NOUNS.values() for line in str(noun.info.epilog).splitlines()[2:]]
+    for line in lines:
+        calls = list(_calls(line))
+        assert calls, line
+        for argv in calls:
+            refused = app.refusal(argv)
+            assert refused is None, f"{line}: {refused}"
+
+
+def _calls(line: str) -> Iterator[list[str]]:
+    """The arguments of each rpod in a line of shell."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    for operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&<>;")):
+        program, *argv = words
+        if not operator and program == "rpod":
+            yield argv
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")

@@ -67,6 +67,9 @@ FAILS = [
     (["pull", "--policy", "often", "x"], "--policy often: there is no such policy", "always"),
     (["create", "sha256:zz"], "sha256:zz: no such image", "rpod images"),
     (["kill", "nosuch"], "no such container: nosuch", "rpod ps -a"),
+    (["info", "--format", "{{.Nope}}"], "--format: no field Nope", "man rpod"),
+    (["info", "--format", "{{.Host.IDMappings.Nope}}"], "--format: no field Nope", "man rpod"),
+    (["version", "--format", "{{.Nope}}"], "--format: no field Nope", "man rpod"),
     (["inspect", "nosuch"], "no such container or image: nosuch", "rpod images"),
     (["stop", "--cidfile", "/nonexistent/x"], "--cidfile: /nonexistent/x: no such file", ""),
 ]
@@ -112,7 +115,7 @@ def test_help_everywhere(rpod: Rpod, argv: list[str]) -> None:
 
 
 def test_help_of_every_command_has_examples(rpod: Rpod) -> None:
-    for name in ("run", "system df", "image inspect", "container ls"):
+    for name in ("run", "system df", "image inspect", "container ls", "volume", ""):
         assert "Examples:\n    rpod " in rpod(*name.split(), "--help").stdout
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from rootless.cli.template_functions import to_json
 from rootless.cli.templates import Heading, Headings, Template, unescape
+from rootless.engine.gotypes import Map, Struct
 from rootless.errors import UsageError
 
 DATA: dict[str, object] = {
@@ -16,9 +17,12 @@ DATA: dict[str, object] = {
     "Name": "web",
     "Names": ["web", "www"],
     "State": {"Running": True, "ExitCode": 0, "Status": "running"},
-    "Config": {"Labels": {"a": "1", "b.c": "2"}, "Env": ["A=1", "B=2"], "Cmd": None},
+    "Config": Struct(
+        {"Labels": Map({"a": "1", "b.c": "2", "X": "3"}), "Env": ["A=1", "B=2"], "Cmd": None}, {"Healthcheck": None}
+    ),
+    "host": {"idMappings": {"container_id": 7}},
     "Mounts": [{"Source": "/s1", "RW": True}, {"Source": "/s2", "RW": False}],
-    "Ports": {"80/tcp": [{"HostPort": "8080"}], "9/udp": None},
+    "Ports": Map({"80/tcp": [{"HostPort": "8080"}], "9/udp": None}),
     "Size": 12.5,
     "Count": 3,
     "Label": {"a": "one"}.get,
@@ -32,13 +36,16 @@ GOOD = [
     ("{{ .State.Running }}", "true"),
     ("{{.State.ExitCode}}", "0"),
     ("{{.Names}}", "[web www]"),
-    ("{{.Config.Labels}}", "map[a:1 b.c:2]"),
+    ("{{.Config.Labels}}", "map[X:3 a:1 b.c:2]"),
     ("{{.Config.Cmd}}", "<no value>"),
-    ("{{.Config.Labels.zz}}", "<no value>"),
+    ("{{.Config.Labels.zz}} {{.Config.Labels.A}} {{.Config.Labels.X}}", "<no value> <no value> 3"),
+    ("{{.Config.Healthcheck}}{{if .Config.healthcheck}}x{{end}}", "<no value>"),
+    ("{{.Host.IDMappings.ContainerID}}", "7"),
     ("{{.Size}} {{.Count}}", "12.5 3"),
     ("{{.name}} {{.ID}}", "web abcdef012345"),
     ("{{json .Names}}", '["web","www"]'),
-    ("{{json .Config.Labels}}", '{"a":"1","b.c":"2"}'),
+    ("{{json .Config.Labels}}", '{"a":"1","b.c":"2","X":"3"}'),
+    ("{{json .Config}}", '{"Labels":{"a":"1","b.c":"2","X":"3"},"Env":["A=1","B=2"],"Cmd":null}'),
     ("{{.Names | json}}", '["web","www"]'),
     ('{{join .Names ","}}', "web,www"),
     ('{{index .Config.Labels "b.c"}}', "2"),
@@ -52,7 +59,7 @@ GOOD = [
     ("{{range .Mounts}}{{.Source}}{{if .RW}}:rw{{else}}:ro{{end}} {{end}}", "/s1:rw /s2:ro "),
     ("{{range $i, $e := .Names}}{{$i}}={{$e}};{{end}}", "0=web;1=www;"),
     ("{{range $e := .Names}}{{$e}}{{end}}", "webwww"),
-    ("{{range $k, $v := .Config.Labels}}{{$k}}{{$v}}{{end}}", "a1b.c2"),
+    ("{{range $k, $v := .Config.Labels}}{{$k}}{{$v}}{{end}}", "X3a1b.c2"),
     ("{{range $p, $c := .Ports}}{{$p}}->{{range $c}}{{.HostPort}}{{end}} {{end}}", "80/tcp->8080 9/udp-> "),
     ("{{range .Config.Cmd}}x{{else}}none{{end}}", "none"),
     ("{{range 3}}{{.}}{{end}}", "012"),
@@ -98,6 +105,8 @@ BAD = [
     ("{{nofunc .Name}}", "no such function: nofunc at character 3"),
     ("{{.Nam}}", "no field Nam (did you mean Name?) at character 3"),
     ("{{.State.Runing}}", "did you mean Running?"),
+    ("{{.Host.Nope}}", "no field Nope"),
+    ("{{.Config.Helthcheck}}", "did you mean Healthcheck?"),
     ("{{.Name.X}}", "no field X in 'web'"),
     ("{{.Config.Cmd.X}}", "no field X in nothing"),
     ("{{if .Name}}x", "{{end}} is missing"),

@@ -6,6 +6,7 @@ import sys
 
 from rootless import log
 from rootless.cli import output
+from rootless.engine.gotypes import Map
 
 _LINE_END, _SHOWN_END = "\n", "\\n"
 
@@ -50,7 +51,7 @@ def _line(event: Event, *, full: bool) -> str:
 def _fields(event: Event, *, full: bool) -> dict[str, Any]:
     """What templates see."""
     return {
-        "Attributes": event.attributes,
+        "Attributes": Map(event.attributes),
         "ContainerExitCode": event.exit_code or 0,
         "HealthStatus": event.health,
         "ID": event.id if full else event.id[:12],

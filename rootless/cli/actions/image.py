@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each
+from rootless.engine.gotypes import Map
 from rootless.errors import NotFoundError, RpodError, UsageError
 
 TYPE_CHECKING = False
@@ -89,7 +90,7 @@ def _fields(row: ImageRow, *, full: bool) -> dict[str, Any]:
         "CreatedSince": created,
         "CreatedAt": output.timestamp(row.CreatedAt),
         "CreatedTime": output.timestamp(row.CreatedAt),
-        "Labels": row.Labels,
+        "Labels": Map(row.Labels),
         "Size": size,
         "VirtualSize": size,
     }
