@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Pair = tuple[peers.Engine, peers.Engine]
 
 NEEDED = ("podman", "crun", "slirp4netns", "fuse-overlayfs", "skopeo", "docker-registry", busybox.BUSYBOX)
-WARM_UP = 1
+WARM_UP = 3
 
 
 @contextlib.contextmanager
@@ -91,7 +91,8 @@ def surroundings(pair: Pair, case: Case, image: str, folder: Path) -> Iterator[N
 def measure(pair: Pair, case: Case, image: str, runs: int) -> dict[str, list[float]]:
     """Times in milliseconds; the engines take turns, and in who goes first, too."""
     times: dict[str, list[float]] = {engine.name: [] for engine in pair}
-    for turn in range(-WARM_UP, min(runs, case.most_runs)):
+    runs = min(runs, case.most_runs)
+    for turn in range(-min(WARM_UP, runs), runs):
         for engine in pair if turn % 2 else pair[::-1]:
             if case.before:
                 case.before(engine, image)

@@ -83,6 +83,9 @@ def podman(folder: Path, runtime: Path, driver: str) -> Engine:
     return Engine("podman", argv, dict(os.environ), ["pull", "--quiet", "--tls-verify=false"])
 
 
+MAKERS = {"rpod": rpod, "podman": podman}
+
+
 def runtimes(folder: Path, runtime: Path) -> tuple[Engine, Engine]:
     """rpod-runtime and crun, in the places of rpod and Podman."""
     env = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
