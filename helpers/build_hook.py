@@ -37,9 +37,9 @@ HELPERS = {
         "log.c",
         "journal.c",
         "check.c",
-        "event.c",
         "notify.c",
         "options.c",
+        "record.c",
     ),
     "rpod-init": ("init.c", "hello.c"),
 }

@@ -17,19 +17,11 @@ void check_open(struct check *check, const struct options *options)
     check->due_ms = check->argv != NULL && options->check_ms > 0 ? now_ms() + (int64_t)options->check_ms : NEVER;
 }
 
-/* The child of fork(2): like the cleanup, it starts without anything of ours but the pipe. */
+/* The child of fork(2): it has nothing of ours but the pipe. */
 static void become_check(const struct check *check, int answer)
 {
-    extern char **environ;
-    sigset_t none;
-
-    signal(SIGPIPE, SIG_DFL);
-    signal(SIGXFSZ, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     syscall(SYS_dup3, answer, STDOUT_FILENO, 0);
-    syscall(SYS_close_range, 3U, ~0U, 0U);
-    execve(check->argv[0], check->argv, environ);
+    become(check->argv, STDERR_FILENO + 1);
     _exit(127);
 }
 
@@ -75,7 +67,7 @@ void check_ended(struct check *check)
     if (count <= 0)
         return;
     answer[count] = '\0';
-    if (number_read(answer, &wanted_ms) == NULL || wanted_ms > CHECK_MS_MAX || wanted_ms == check->interval_ms)
+    if (number_read(answer, &wanted_ms) == NULL || wanted_ms > MS_MAX || wanted_ms == check->interval_ms)
         return;
     check->interval_ms = wanted_ms;
     check->due_ms = wanted_ms > 0 ? check->started_ms + (int64_t)wanted_ms : NEVER;

@@ -224,12 +224,13 @@ short client_events(const struct client *client)
     return (short)events;
 }
 
-void clients_accept(struct pump *pump)
+bool clients_accept(struct pump *pump)
 {
     int fd = accept4(pump->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd >= 0)
         client_add(pump, fd, false);
+    return fd >= 0;
 }
 
 bool clients_have_place(const struct pump *pump)
@@ -277,8 +278,8 @@ void pump_say_exit(struct pump *pump, int code, bool oom)
     text_number(&text, (uint64_t)code, 1);
     text_add(&text, oom ? " 1" : " 0");
     pump->exit_length = text.used;
-    for (size_t i = 0; i < CLIENTS_MAX && pump->listen_fd >= 0; i++)
-        clients_accept(pump);
+    for (size_t i = 0; i < CLIENTS_MAX && pump->listen_fd >= 0 && clients_accept(pump); i++)
+        continue;
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         struct client *client = &pump->clients[i];
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,12 @@ static inline void fd_close(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+/* What waitpid(2) said of a process, as the exit code that a shell would give. */
+static inline int exit_code(int status)
+{
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 /* Text that grows inside a fixed buffer; what does not fit is cut off. */
@@ -46,6 +53,15 @@ static inline void text_bytes(struct text *text, const void *bytes, size_t count
 static inline void text_add(struct text *text, const char *string)
 {
     text_bytes(text, string, strlen(string));
+}
+
+/* Ends it with a NUL; false if what was added to it, or the NUL, did not fit. */
+static inline bool text_end(struct text *text)
+{
+    bool fits = text->used < text->size;
+
+    text->data[fits ? text->used : text->size - 1] = '\0';
+    return fits;
 }
 
 /* `value` in decimal, with zeros in front up to `width` digits. */

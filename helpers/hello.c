@@ -120,7 +120,7 @@ static void show_namespaces(struct text *out)
 
         text_add(&text, "/proc/self/ns/");
         text_add(&text, names[i]);
-        text_bytes(&text, "", 1);
+        text_end(&text);
         length = readlink(path, link, sizeof link - 1);
         link[length > 0 ? length : 0] = '\0';
         text_add(out, i > 0 ? ", " : "");

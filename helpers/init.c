@@ -15,7 +15,6 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 
 #include "init.h"
 
@@ -86,11 +85,6 @@ static void take_foreground(void)
             return;
 }
 
-static int child_status(int status)
-{
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
 static int supervise(int fd, char **argv)
 {
     sigset_t set, before;
@@ -115,7 +109,7 @@ static int supervise(int fd, char **argv)
         if (number > 0 && number != SIGCHLD && number != SIGTTIN && number != SIGTTOU)
             kill(child, number);
     }
-    return child_status(status);
+    return exit_code(status);
 }
 
 static int pause_forever(void)

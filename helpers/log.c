@@ -1,6 +1,6 @@
 /*
- * The container's log, in files; journal.c is the journal. A record is one line of the file, so that a torn write can be undone by
- * cutting the file after the last line end, and a rotation never splits a record.
+ * The container's log, in files; journal.c is the journal. A record is one line of the file, so that a
+ * torn write can be undone by cutting the file after the last line end, and a rotation never splits a record.
  *
  * k8s-file is the CRI's format (kubernetes/design-proposals, kubelet-cri-logging: time, stream,
  * P or F, text). A piece without a line end is logged at once as P, as conmon does, so that
@@ -42,7 +42,7 @@ static void take_time(struct log *log)
     text_number(text, second_of_day % 60, 2);
     text_add(text, ".");
     text_number(text, ns % 1000000000U, 9);
-    text_bytes(text, "", 1);
+    text_end(text);
 }
 
 static void json_char(struct text *text, unsigned char byte)
@@ -201,12 +201,10 @@ static void file_rotate(struct log *log)
             text_add(&old, ".");
             text_number(&old, number - 1, 1);
         }
-        text_bytes(&old, "", 1);
         text_add(&new, log->path);
         text_add(&new, ".");
         text_number(&new, number, 1);
-        text_bytes(&new, "", 1);
-        if (old.used < old.size && new.used < new.size)
+        if (text_end(&old) && text_end(&new))
             rename(from, to);
     }
 }

@@ -10,10 +10,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdio.h> /* rename */
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "monitor.h"
 
@@ -37,15 +35,30 @@ struct monitor {
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
-static void warn(const char *what)
+void warn(const char *what, const char *problem)
 {
-    char line[PATH_MAX + 64];
+    char line[160];
     struct text text = TEXT(line);
 
     text_add(&text, "rpod-monitor: ");
     text_add(&text, what);
+    text_add(&text, problem);
     text_add(&text, "\n");
     write_all(STDERR_FILENO, line, text.used);
+}
+
+void become(char **argv, unsigned first_fd)
+{
+    extern char **environ;
+    sigset_t none;
+
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Linux 5.9, older than overlay in a user namespace. */
+    syscall(SYS_close_range, first_fd, ~0U, 0U);
+    execve(argv[0], argv, environ);
 }
 
 /* A pid may be signalled only as long as it is our child: later it may be anybody's. */
@@ -65,7 +78,7 @@ static void reap(struct monitor *monitor)
     int status;
 
     while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-        if (pid == monitor->options.pid) {
+        if (pid == monitor->options.pid && !monitor->ended) {
             monitor->ended = true;
             monitor->status = status;
         }
@@ -124,8 +137,7 @@ static void memory_open(struct monitor *monitor)
         return;
     text_add(&text, monitor->options.cgroup);
     text_add(&text, "/memory.events");
-    text_bytes(&text, "", 1);
-    if (path[text.used - 1] == '\0')
+    if (text_end(&text))
         monitor->memory_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (monitor->memory_fd >= 0)
         memory_read(monitor); /* also tells the kernel to report changes from here on */
@@ -147,7 +159,7 @@ static void signals_open(struct monitor *monitor)
     signal(SIGXFSZ, SIG_IGN);
     monitor->signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!is_child(monitor->options.pid)) {
-        warn("the container's init is not a child of the monitor; its exit status is lost");
+        warn("--pid", " is not a child of the monitor; the exit status of the container's init is lost");
         monitor->ended = true;
         monitor->status = W_EXITCODE(255, 0);
     }
@@ -238,65 +250,6 @@ static void drain(struct monitor *monitor)
     log_close(&pump->log);
 }
 
-static int exit_code(const struct monitor *monitor)
-{
-    if (WIFSIGNALED(monitor->status))
-        return 128 + WTERMSIG(monitor->status);
-    return WEXITSTATUS(monitor->status);
-}
-
-/*
- * A reader sees all of it or nothing. No fsync: what ran when the power failed is not running after
- * the boot, whatever its record says.
- */
-static void record_exit(const struct monitor *monitor, int code)
-{
-    char path[PATH_MAX], json[160];
-    struct text name = TEXT(path), text = TEXT(json);
-    cleanup_close int fd = -1;
-
-    if (monitor->options.exit_file == NULL)
-        return;
-    text_add(&text, "{\"code\":");
-    text_number(&text, (uint64_t)code, 1);
-    text_add(&text, ",\"signal\":");
-    text_number(&text, WIFSIGNALED(monitor->status) ? (uint64_t)WTERMSIG(monitor->status) : 0, 1);
-    text_add(&text, monitor->oom ? ",\"oom\":true" : ",\"oom\":false");
-    text_add(&text, ",\"finished_ns\":");
-    text_number(&text, epoch_ns(), 1);
-    text_add(&text, "}\n");
-    text_add(&name, monitor->options.exit_file);
-    text_add(&name, ".tmp");
-    text_bytes(&name, "", 1);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0 && write_all(fd, json, text.used) && rename(path, monitor->options.exit_file) == 0)
-        return;
-    warn(errno == ENOSPC || errno == EDQUOT ? "the exit code cannot be recorded: the disk is full"
-                                            : "the exit code cannot be recorded");
-    unlink(path);
-}
-
-/*
- * Whoever waits has a lock's file open, and finds the code there when the container is removed right behind its end;
- * and where the disk is full it is the only place. So the room for it is taken when the container starts.
- */
-static void reserve_note(const struct options *options)
-{
-    for (unsigned i = 0; i < options->lock_count; i++)
-        (void)!pwrite(options->locks[i], "    ", 4, 0);
-}
-
-static void note_exit(const struct options *options, int code)
-{
-    char digits[24];
-    struct text text = TEXT(digits);
-
-    text_number(&text, (uint64_t)code, 1);
-    text_add(&text, "\n");
-    for (unsigned i = 0; i < options->lock_count; i++)
-        (void)!pwrite(options->locks[i], digits, text.used, 0);
-}
-
 /*
  * Who runs `rpod run x; rpod rm x` does not wait for slirp4netns, to which the kernel's removal of its
  * tap device takes 20 ms. Where nobody waits, the locks are kept until the helpers are gone, so
@@ -309,11 +262,11 @@ static void release_locks(struct options *options)
 }
 
 /* Tells the clients and waits for the foreground one to say that it cleans up; whether it does. */
-static bool say_goodbye(struct monitor *monitor, int code)
+static bool say_goodbye(struct monitor *monitor)
 {
     int64_t until_ms = now_ms() + ANSWER_MS;
 
-    pump_say_exit(&monitor->pump, code, monitor->oom);
+    pump_say_exit(&monitor->pump, exit_code(monitor->status), monitor->oom);
     while (pump_awaits_answer(&monitor->pump) && now_ms() < until_ms)
         turn(monitor, until_ms);
     /* Before the client sees the end of its stream: it looks at the lock next. */
@@ -340,27 +293,15 @@ static void end_helpers(struct monitor *monitor, int64_t kill_at_ms)
     await_helpers(monitor, now_ms() + HELPER_GRACE_MS);
 }
 
-/*
- * The cleanup starts like any program: no blocked or ignored signal, no descriptor of ours but the lock, where a
- * restart policy wants nobody to come in between.
- */
+/* The cleanup inherits nothing but the lock, where a restart policy wants nobody to come in between. */
 static void exec_cleanup(const struct options *options)
 {
-    extern char **environ;
-    char **argv = options->cleanup;
     bool kept = options->keep_lock && options->lock_count > 0;
-    sigset_t none;
 
-    signal(SIGPIPE, SIG_DFL);
-    signal(SIGXFSZ, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     if (kept && options->locks[0] != KEPT_LOCK)
         syscall(SYS_dup3, options->locks[0], KEPT_LOCK, 0);
-    /* Linux 5.9, older than overlay in a user namespace. */
-    syscall(SYS_close_range, kept ? KEPT_LOCK + 1U : KEPT_LOCK, ~0U, 0U);
-    execve(argv[0], argv, environ);
-    warn("the cleanup cannot be executed; the next command does its work");
+    become(options->cleanup, kept ? KEPT_LOCK + 1U : KEPT_LOCK);
+    warn("the cleanup", " cannot be executed; the next command does its work");
 }
 
 /* Between two starts of a container: what `rpod stop` ends like any other monitor. */
@@ -379,7 +320,6 @@ int main(int argc, char **argv)
     static struct monitor monitor;
     int64_t helpers_kill_at_ms;
     bool handed_over;
-    int code;
 
     (void)argc;
     if (!options_read(&monitor.options, argv))
@@ -388,7 +328,7 @@ int main(int argc, char **argv)
         wait_for_restart(&monitor.options);
         return 1;
     }
-    reserve_note(&monitor.options);
+    record_prepare(&monitor.options);
     pump_open(&monitor.pump, &monitor.options);
     memory_open(&monitor);
     check_open(&monitor.check, &monitor.options);
@@ -400,11 +340,8 @@ int main(int argc, char **argv)
     drain(&monitor);
     if (monitor.memory_fd >= 0)
         memory_read(&monitor);
-    code = exit_code(&monitor);
-    record_exit(&monitor, code);
-    note_exit(&monitor.options, code);
-    event_died(&monitor.options, code);
-    handed_over = say_goodbye(&monitor, code);
+    record_end(&monitor.options, monitor.status, monitor.oom);
+    handed_over = say_goodbye(&monitor);
     end_helpers(&monitor, helpers_kill_at_ms);
     if (handed_over || monitor.options.cleanup == NULL)
         return 0;

@@ -15,7 +15,7 @@
 #define CLIENTS_MAX 64
 #define LOCKS_MAX 4
 #define KEPT_LOCK 3
-#define CHECK_MS_MAX (1ULL << 40)
+#define MS_MAX (1ULL << 40) /* of a time that is given in milliseconds */
 #define NEVER INT64_MAX
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
@@ -51,8 +51,19 @@ struct options {
 /* Fills `options` from argv; a message on standard error and false if they make no sense. */
 bool options_read(struct options *options, char **argv);
 
-/* Appends to the event log that the program has ended. */
-void event_died(const struct options *options, int code);
+/* A line on standard error: rpod-monitor: WHATPROBLEM. */
+void warn(const char *what, const char *problem);
+
+/*
+ * Becomes a program that starts like any other: no blocked or ignored signal, no descriptor from `first_fd` on.
+ * Returns only when that fails.
+ */
+void become(char **argv, unsigned first_fd);
+
+/* Takes the room that record_end() needs. */
+void record_prepare(const struct options *options);
+/* Writes down that init has ended: its `status` as waitpid(2) gives it, and whether for want of memory. */
+void record_end(const struct options *options, int status, bool oom);
 
 /* A UTF-8 sequence that may arrive in two reads. */
 struct utf8 {

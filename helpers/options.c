@@ -42,14 +42,7 @@ static const struct option known[] = {
 
 static bool complain(const char *name, const char *problem)
 {
-    char line[160];
-    struct text text = TEXT(line);
-
-    text_add(&text, "rpod-monitor: ");
-    text_add(&text, name);
-    text_add(&text, problem);
-    text_add(&text, "\n");
-    write_all(STDERR_FILENO, line, text.used);
+    warn(name, problem);
     return false;
 }
 
@@ -159,8 +152,8 @@ bool options_read(struct options *options, char **argv)
         if (argv[1] == NULL || !store(options, option, argv[1]))
             return complain(*argv, ": its value is missing or makes no sense");
     }
-    if (options->check_ms > CHECK_MS_MAX)
-        return complain("--check-ms", " is too long");
+    if (options->check_ms > MS_MAX || options->wait_ms > MS_MAX)
+        return complain("--check-ms or --wait-ms", " is too long");
     if (options->wait_ms > 0)
         return options->cleanup != NULL || complain("--wait-ms", " needs a command after --");
     if (options->pid <= 1)

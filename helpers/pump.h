@@ -16,7 +16,8 @@ void client_serve(struct pump *pump, struct client *client);
 /* Takes one message. The end, an empty message and one that is too long end the client. */
 void client_read(struct pump *pump, struct client *client);
 short client_events(const struct client *client);
-void clients_accept(struct pump *pump);
+/* Whether one was there. */
+bool clients_accept(struct pump *pump);
 bool clients_have_place(const struct pump *pump);
 /* Whether a client has not got the last chunk of stream `which`. */
 bool clients_owed(const struct pump *pump, size_t which);

@@ -261,7 +261,7 @@ PROTECTIONS = (
     ),
     _one(
         "event log of the monitor", "the same, where the monitor writes", "O_NOFOLLOW",
-        "helpers/event.c", "O_CREAT | O_NOFOLLOW | O_NONBLOCK", "O_CREAT | O_NONBLOCK",
+        "helpers/record.c", "O_CREAT | O_NOFOLLOW | O_NONBLOCK", "O_CREAT | O_NONBLOCK",
         "attack/test_attack_files.py::test_the_event_log_is_no_way_to_other_files",
     ),
     _one(
