@@ -11,7 +11,8 @@ import os
 
 from rootless import log
 from rootless.errors import LaunchError, UnsupportedError, os_reason
-from rootless.kernel import unix
+from rootless.kernel import unix, userns
+from rootless.runtime import launch
 from rootless.spec import Mount
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rootless.runtime.launch import Launched
     from rootless.runtime.plan import LaunchPlan
     from rootless.state.container import Container
+    from rootless.state.record import RunRecord
 
     _T = TypeVar("_T")
 
@@ -65,13 +67,41 @@ def _sockets(plan: LaunchPlan) -> None:
     ]
 
 
-def announce(mode: str, launched: Launched, *, attached: bool) -> None:
-    """Tell systemd of a start: the main process, unless this command stays itself, and that it is ready."""
-    lines = [] if attached or mode == "ignore" else [f"MAINPID={launched.monitor_pid}"]
+def launch_service(plan: LaunchPlan, record: Callable[[RunRecord], None], mode: str) -> Launched:
+    """``launch.launch``, and tell systemd of it: the main process, unless this command stays itself, and readiness."""
+    replaces = plan.client_fd < 0 and mode != "ignore" and "NOTIFY_SOCKET" in os.environ
+    # A program at its gate would keep the pipe of the process in between open.
+    launched = _launch_orphan(plan, record) if replaces and not plan.gate_path else launch.launch(plan, record)
+    lines = [f"MAINPID={launched.monitor_pid}"] if replaces else []
     if mode == "conmon":
         lines.append("READY=1")
     if lines:
         tell(*lines)
+    return launched
+
+
+def _launch_orphan(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Launched:
+    """``launch.launch`` by a process that ends, so that the monitor becomes a child of systemd's, a subreaper.
+
+    systemd waits only for a main process that is its child when it is told of it; it says so in the journal.
+    """
+
+    def fork(body: Callable[[], None]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                body()
+            finally:
+                os._exit(0)
+        return pid
+
+    def work() -> list[int]:
+        launched = launch.launch(plan, record)
+        return [launched.monitor_pid, launched.pid]
+
+    found = userns.call_forked(fork, work)
+    assert isinstance(found, list)
+    return launch.Launched(*found)
 
 
 def tell(*lines: str) -> None:

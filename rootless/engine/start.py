@@ -117,9 +117,10 @@ def launch_container(
                 container.forget_exit()
             container.save_run(run)
 
-        launched = launch.launch(plan, record)
         if service:
-            service_manager.announce(container.record.sdnotify, launched, attached=client_fd >= 0)
+            launched = service_manager.launch_service(plan, record, container.record.sdnotify)
+        else:
+            launched = launch.launch(plan, record)
     except BaseException:
         reconcile.release(container)
         container.put_back(last_run, last_exit)

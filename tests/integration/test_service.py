@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,6 @@ from support.shell import program, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.shell import Done, Rpod
 
@@ -39,6 +40,17 @@ class Manager:
     def heard(self) -> list[str]:
         return self.socket.recv(4096).decode().split("\n")
 
+    def fill(self) -> int:
+        """Take all the room that there is for messages, so that whoever sends one waits; how many it took."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            for count in itertools.count():
+                try:
+                    sender.sendto(b"STATUS=full", self.path)
+                except BlockingIOError:
+                    return count
+        raise AssertionError("there is always room")
+
     def silent(self) -> bool:
         self.socket.settimeout(0.5)
         try:
@@ -62,6 +74,10 @@ def run(rpod: Rpod, manager: Manager, *words: str) -> Done:
     return done
 
 
+def status(pid: str | int) -> list[str]:
+    return Path(f"/proc/{pid}/status").read_text().splitlines()
+
+
 def main_pid(rpod: Rpod) -> str:
     return "MAINPID=" + rpod.ok("inspect", "--format", "{{.State.ConmonPid}}", "web")
 
@@ -70,6 +86,23 @@ def test_conmon_is_ready_when_the_program_runs(rpod: Rpod, image: str, manager: 
     run(rpod, manager, "--sdnotify", "conmon", image, "sh", "-c", "test -z $NOTIFY_SOCKET && sleep 1000")
     assert manager.heard() == [main_pid(rpod), "READY=1"]
     assert rpod.ok("inspect", "--format", "{{.State.Status}}", "web") == "running", "it has no NOTIFY_SOCKET"
+
+
+def test_the_main_process_is_systemds_child_when_it_is_told_of_it(rpod: Rpod, image: str, manager: Manager) -> None:
+    count = manager.fill()
+    argv = [*program(), "run", "-d", "--name", "web", "--sdnotify", "conmon", image, "sleep", "1000"]
+    env = {**rpod.env, "NOTIFY_SOCKET": manager.path}
+    with subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+        wait_for(lambda: rpod("inspect", "--format", "{{.State.Status}}", "web").out == "running\n")
+        waits = running.poll() is None
+        (line,) = [line for line in status(main_pid(rpod).removeprefix("MAINPID=")) if line.startswith("PPid:")]
+        above = status(int(line.split()[1]))
+        for _ in range(count):
+            manager.heard()
+        assert manager.heard() == [main_pid(rpod), "READY=1"]
+    assert waits
+    assert not {f"Pid:\t{running.pid}", f"PPid:\t{running.pid}"} & set(above)
+    assert running.returncode == 0
 
 
 def test_in_the_foreground_this_command_stays_the_main_process(rpod: Rpod, image: str, manager: Manager) -> None:

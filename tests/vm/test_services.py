@@ -32,6 +32,9 @@ def test_the_monitor_is_the_main_process_of_a_service(vm: Machine) -> None:
     vm.ok(f"{NOTIFY} --unit web rpod run --rm -d --name web --cgroups split --sdnotify conmon busybox sleep 1000")
     pid = vm.ok("rpod inspect --format '{{.State.ConmonPid}}' web")
     assert vm.ok("systemctl --user show -p MainPID -p ActiveState web") == f"MainPID={pid}\nActiveState=active"
+    said = vm.ok("journalctl --user -u web -o cat")
+    assert "Started web.service" in said
+    assert "not our child" not in said, "systemd waits for it"
     vm.ok("rpod stop -t 1 web")
     wait_for(lambda: "inactive" in vm.ok("systemctl --user show -p ActiveState web"), timeout_s=30)
 
