@@ -124,16 +124,18 @@ def _look(task: Task) -> None:
 
 
 def _update(unit: str, tasks: list[Task], rollback: bool) -> None:
-    """Pull the images of a unit's containers, and restart it."""
+    """Pull the images of a unit's containers, and restart it; where an image cannot be pulled it runs on as it is."""
+    restarting = False
     try:
         for task in tasks:
             if task.policy == "registry":
                 pull(task.image, PullOptions(quiet=True, access=task.access))
+        restarting = True
         _restart(unit)
     except RpodError as error:
         for task in tasks:
             task.fail(error)
-        if rollback:
+        if rollback and restarting:
             _roll_back(unit, tasks)
     else:
         for task in tasks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import machine
 import pytest
@@ -189,7 +191,22 @@ def test_auto_update_and_the_way_back(vm: Machine, registry: PlainRegistry, tmp_
     done = vm.run(update)
     assert (done.returncode, done.stdout.strip()) == (125, "app.service rolled back")
     assert version() == "two"
+    push("four", ["sleep", "1000"])
+    _spoil(f"http://{registry.address}/v2/app")
+    before = vm.ok("rpod inspect --format '{{.Id}}' systemd-app")
+    done = vm.run(update)
+    assert (done.returncode, done.stdout.strip()) == (125, "app.service failed")
+    assert vm.ok("rpod inspect --format '{{.Id}}' systemd-app") == before, "what cannot be pulled restarts nothing"
     vm.ok(f"systemctl --user stop app; rm -r {FILES}; systemctl --user reset-failed; rpod quadlet sync")
+
+
+def _spoil(repository: str) -> None:
+    """Take the config of the newest image away from the registry, which goes on naming it."""
+    headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    with urlopen(Request(f"{repository}/manifests/latest", headers=headers), timeout=20) as answer:
+        digest = json.load(answer)["config"]["digest"]
+    with urlopen(Request(f"{repository}/blobs/{digest}", method="DELETE"), timeout=20) as answer:
+        assert answer.status == 202
 
 
 LIMIT = "rpod run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max"
