@@ -8,7 +8,7 @@ import tempfile
 
 from rootless.engine import doctor, images, systemctl
 from rootless.errors import RpodError
-from rootless.kernel import spawn, userns
+from rootless.kernel import spawn
 from rootless.units import generate, sync
 
 TYPE_CHECKING = False
@@ -146,7 +146,7 @@ def _look_at_start(report: Report) -> None:
     for target in report.starts:
         if target in _SYSTEM_TARGETS:
             report.notes.append((f"a user's systemd has no {target}: it starts nothing", "WantedBy=default.target"))
-    if os.path.isdir("/run/systemd/system") and not os.path.exists(f"/var/lib/systemd/linger/{userns.user_name()}"):
+    if systemctl.booted() and not systemctl.lingers():
         fix = doctor.hint("linger-off")
         report.notes.append((f"{unit} starts when you log in and stops when you log out: lingering is off", fix))
 

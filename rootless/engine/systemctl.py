@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless.errors import RpodError, StateError
-from rootless.kernel import spawn
+from rootless.kernel import spawn, userns
 
 _SHOWN = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NeedDaemonReload")
 
@@ -13,6 +13,16 @@ _SHOWN = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NeedDaemonRel
 def runtime_directory() -> str:
     """XDG_RUNTIME_DIR, or where it would be: su and cron do not set it, and the user's systemd is there just so."""
     return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+
+
+def booted() -> bool:
+    """Whether systemd is this machine's init, as sd_booted(3) finds out."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def lingers() -> bool:
+    """Whether the user's systemd, and what it runs, outlives the last logout."""
+    return os.path.exists(f"/var/lib/systemd/linger/{userns.user_name()}")
 
 
 def available() -> bool:
@@ -24,10 +34,9 @@ def require() -> None:
     """Raise StateError with the way out if there is no systemd of the user's to ask."""
     if available():
         return
-    booted = os.path.isdir("/run/systemd/system")
+    fix = "log in, or let it run always: loginctl enable-linger"
     raise StateError(
-        "systemd does not run for this user",
-        "log in, or let it run always: loginctl enable-linger" if booted else "this machine was not booted by systemd",
+        "systemd does not run for this user", fix if booted() else "this machine was not booted by systemd"
     )
 
 

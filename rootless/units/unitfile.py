@@ -1,4 +1,9 @@
-"""Unit files: systemd.syntax(7) read with the line of every assignment, so that a mistake can be pointed at."""
+"""Unit files: systemd.syntax(7) read with the line of every assignment, so that a mistake can be pointed at.
+
+Not configparser: a unit assigns one key many times (``Volume=``), each assignment counts until an empty one makes those
+before it void, sections may come again, lines go on after a backslash with comments in between, and drop-ins are laid
+over the file. configparser keeps one value for a key, and no line numbers.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rootless.engine import systemctl
 from rootless.engine.doctor import ids
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError, os_reason
-from rootless.kernel import files, syscalls, userns
+from rootless.kernel import files, syscalls
 from rootless.runtime import cgroup
 
 HELPERS = ("rpod-monitor", "rpod-init")
@@ -19,11 +19,6 @@ OLDEST_KERNEL = (5, 12)  # mount_setattr, the newest call that a launch needs
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 _AT_FDCWD = -100
 _PT_INTERP = 3
-
-
-def systemd_booted() -> bool:
-    """Whether systemd is this machine's init, as sd_booted(3) finds out."""
-    return os.path.isdir("/run/systemd/system")
 
 
 def kernel() -> Verdict:
@@ -86,12 +81,12 @@ def delegation() -> Verdict:
             os.mkdir(child)
             os.rmdir(child)
         except OSError as error:
-            cause = "delegation-systemd" if systemd_booted() else "delegation-none"
+            cause = "delegation-systemd" if systemctl.booted() else "delegation-none"
             return Verdict(f"no child can be made in {base}: {os_reason(error)}", cause)
     available = cgroup.controllers(base)
     missing = [name for name in CONTROLLERS if name not in available]
     if missing:
-        cause = "controllers-systemd" if systemd_booted() else "controllers-none"
+        cause = "controllers-systemd" if systemctl.booted() else "controllers-none"
         return Verdict(f"{manager}; not delegated: {', '.join(missing)}", cause)
     return Verdict(f"{manager}, with {', '.join(CONTROLLERS)}")
 
@@ -113,7 +108,7 @@ def session_bus() -> Verdict:
     """The user's D-Bus, connected to."""
     path = bus_path()
     if not path:
-        if not systemd_booted():
+        if not systemctl.booted():
             return Verdict("none, and none is needed: systemd does not run here")
         return Verdict("no bus for this user", "bus-missing")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -137,12 +132,12 @@ def runtime_directory() -> Verdict:
     why = "XDG_RUNTIME_DIR is not set" if not base else f"{base} is not a directory of this user with mode 0700"
     if used == f"{usual}/rpod":
         return Verdict(f"{why}; {usual} serves", "runtime-unset")
-    return Verdict(f"{why}; {used} stands in", "runtime-systemd" if systemd_booted() else "runtime-none")
+    return Verdict(f"{why}; {used} stands in", "runtime-systemd" if systemctl.booted() else "runtime-none")
 
 
 def user_manager() -> Verdict:
     """The user's own systemd, asked for its version."""
-    if not systemd_booted():
+    if not systemctl.booted():
         return Verdict("systemd is not this machine's init: containers are not started at boot")
     if not systemctl.available():
         return Verdict("systemd does not run for this user", "manager-missing")
@@ -167,8 +162,8 @@ def selinux() -> Verdict:
 
 def lingering() -> Verdict:
     """Whether the user's processes outlive the last logout."""
-    if not systemd_booted():
+    if not systemctl.booted():
         return Verdict("not needed: systemd does not end sessions here")
-    if os.path.exists(f"/var/lib/systemd/linger/{userns.user_name()}"):
+    if systemctl.lingers():
         return Verdict("on")
     return Verdict("off", "linger-off")
