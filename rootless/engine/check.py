@@ -11,14 +11,14 @@ a container goes only when that was allowed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import reconcile, remove
+from rootless.engine import image_documents, reconcile, remove
 from rootless.errors import NewerError, NotFoundError, RpodError, StorageError
+from rootless.image import manifest
 from rootless.kernel import files
 from rootless.state.containers import Containers
 from rootless.storage.archive import Archive
@@ -155,10 +155,10 @@ class _Survey:
     def _image_damage(self, path: str) -> str:
         try:
             image = Image.read(path)
-            if f"sha256:{hashlib.sha256(image.raw_config()).hexdigest()}" != image.id:
-                return "its config has another digest"
-            if f"sha256:{hashlib.sha256(image.manifest()).hexdigest()}" != image.digest:
-                return "its manifest has another digest"
+            image_documents.raw_config_of(image)
+            image_documents.manifest_of(image)
+            if manifest.chain_ids(image.config.diff_ids) != image.layers:
+                return "its config names other layers"
         except NewerError:
             raise
         except RpodError as error:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import budget, diff, images, instructions, pause, start
+from rootless.engine import compose_image, diff, images, instructions, pause, start, target_file
 from rootless.engine.compose_image import Draft
-from rootless.errors import NotFoundError, StorageError, UsageError, os_reason
-from rootless.image import manifest, progress, reference
-from rootless.kernel import files
+from rootless.errors import NotFoundError, UsageError
+from rootless.image import manifest, reference
 from rootless.state import events
 from rootless.storage import drivers
 from rootless.storage.changeset import FlatPacker, UpperPacker
-from rootless.storage.images import ImageStore
-from rootless.storage.layers import LayerStore, Unpacker
-from rootless.storage.staging import Staging
+from rootless.storage.layers import LayerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rootless.state.container import Container
     from rootless.storage.image_record import Image
+    from rootless.storage.layers import Sink
 
 # The engine's own additions to a container's environment (``engine.specs``), which belong to no image.
 _OWN_ENV = ("container", "HOSTNAME", "TERM", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -55,26 +52,17 @@ def commit(container: Container, name: str, options: CommitOptions) -> Image:
 
         rare.refuse_directory(container.record, "commit")
     target = [reference.parse_target(name).tagged] if name else []
-    _check_iidfile(options.iidfile)
-    draft = _draft(container, options)
-    store = ImageStore(paths.data())
-    Staging(paths.data()).sweep()
-    shown = progress.choose(quiet=options.quiet)
-    shown.message(f"Copying what container {container.name} {'holds' if options.squash else 'changed'}")
-    with _paused(container, options.pause), Unpacker(LayerStore(paths.data())) as unpacker:
-        sink = unpacker.begin_new(draft.chain[-1] if draft.chain else "")
-        try:
-            sink.fill(_packer(container, options))
-            draft.put_layer(sink.finish())
-        except BaseException:
-            sink.abort()
-            raise
-    shown.message("Writing manifest to image destination")
-    shown.close()
-    image = store.add(draft.documents(), target)
-    _write_iidfile(options.iidfile, image)
+    target_file.check("--iidfile", options.iidfile)
+    pack = _packer(container, options)
+
+    def fill(sink: Sink) -> None:
+        with _paused(container, options.pause):
+            sink.fill(pack)
+
+    told = f"Copying what container {container.name} {'holds' if options.squash else 'changed'}"
+    image = compose_image.store(_draft(container, options), target, fill, told=told, quiet=options.quiet)
+    target_file.note(options.iidfile, image.hex)
     events.of_container(container.record, "commit")
-    budget.keep()
     return image
 
 
@@ -168,19 +156,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def _write_iidfile(path: str, image: Image) -> None:
-    if not path:
-        return
-    try:
-        files.write_atomic(path, image.hex.encode(), mode=0o644, sync=False)
-    except OSError as error:
-        raise StorageError(f"--iidfile: {os_reason(error)}", f"the image is stored as {image.hex[:12]}") from error
-
-
-def _check_iidfile(path: str) -> None:
-    """Find out before the work that --iidfile can be written."""
-    folder = os.path.dirname(path) or "."
-    if path and not os.access(folder, os.W_OK):
-        raise UsageError(f"--iidfile {path}: {folder} cannot be written to")

@@ -1,4 +1,4 @@
-"""The documents of an image that is made here: configuration and manifest of a base and one more layer."""
+"""An image that is made here, of a base and one more layer: its documents, and how it comes into the store."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from rootless import paths
+from rootless.engine import budget, image_documents
 from rootless.errors import UsageError
-from rootless.image import manifest
+from rootless.image import manifest, progress
 from rootless.storage.image_record import NewImage
+from rootless.storage.images import ImageStore
+from rootless.storage.layers import LayerStore, Unpacker
+from rootless.storage.staging import Staging
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rootless.storage.image_record import Image
-    from rootless.storage.layers import LayerInfo
+    from rootless.storage.layers import LayerInfo, Sink
 
 FORMATS = ("oci", "docker")
 _KEPT = ("architecture", "os", "variant", "os.version", "os.features")
@@ -39,13 +46,13 @@ class Draft:
             self._history: list[dict[str, Any]] = []
             self._layers: list[dict[str, Any]] = []
             return
-        with open(f"{base.directory}/config.json", "rb") as file:
-            document = json.load(file)
+        document = json.loads(image_documents.raw_config_of(base))
         self._kept = {key: document[key] for key in _KEPT if document.get(key)}
         self.config = dict(document.get("config") or {})
         self._diff_ids = list(base.config.diff_ids)
         self._history = list(document.get("history") or [])
-        self._layers = [self._converted(layer) for layer in json.loads(base.manifest())["layers"]]
+        listed = json.loads(image_documents.manifest_of(base).raw).get("layers", [])
+        self._layers = [self._converted(layer) for layer in listed]
 
     def set_platform(self, *, os: str = "", architecture: str = "", variant: str = "") -> None:
         """What the image is for, where it is not this machine."""
@@ -77,6 +84,7 @@ class Draft:
         config = {
             "created": created,
             "author": self.author,
+            "comment": self.comment if self.docker else "",  # OCI has one in the history only
             **self._kept,
             "config": {key: value for key, value in self.config.items() if value},
             "rootfs": {"type": "layers", "diff_ids": self._diff_ids},
@@ -95,3 +103,28 @@ class Draft:
             "layers": self._layers,
         }
         return NewImage(raw_config, json.dumps(document).encode(), media_type, self.chain)
+
+
+def store(draft: Draft, names: list[str], fill: Callable[[Sink], object], *, told: str, quiet: bool) -> Image:
+    """Put the layer that ``fill`` writes on top of ``draft`` and store the image under ``names``.
+
+    ``told`` is the progress's first line. Nothing is left when something fails. Raises StorageError,
+    and what ``fill`` raises.
+    """
+    data = paths.data()
+    Staging(data).sweep()
+    shown = progress.choose(quiet=quiet)
+    shown.message(told)
+    with Unpacker(LayerStore(data)) as unpacker:
+        sink = unpacker.begin_new(draft.chain[-1] if draft.chain else "")
+        try:
+            fill(sink)
+            draft.put_layer(sink.finish())
+        except BaseException:
+            sink.abort()
+            raise
+    shown.message("Writing manifest to image destination")
+    shown.close()
+    image = ImageStore(data).add(draft.documents(), names)
+    budget.keep()
+    return image

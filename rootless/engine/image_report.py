@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.engine.transports.model import SourceImage
+    from rootless.image.manifest import Manifest
     from rootless.storage.image_config import History, ImageConfig
     from rootless.storage.images import ImageStore
 
@@ -240,61 +241,63 @@ def matches_reference(pattern: str, name: str) -> bool:
 
 
 def describe(store: ImageStore, image: Image) -> dict[str, object]:
-    """One image in the layout of ``podman image inspect``."""
-    config = image.config
+    """One image in the layout of ``podman image inspect``. Raises StorageError where its documents are damaged."""
+    from rootless.engine import image_documents
+
     names = store.names(image)
-    manifest = fastjson.loads(image.manifest())
-    annotations = manifest.get("annotations") if isinstance(manifest, dict) else None
     return {
         "Id": image.hex,
         "Digest": image.digest,
         "RepoTags": [name for name in names if "@" not in name],
         "RepoDigests": list(image.repo_digests),
         "Parent": "",
-        "Comment": config.comment,
-        "Created": config.created,
-        "Config": _config_section(config),
-        "Version": config.docker_version,
-        "Author": config.author,
-        "Architecture": config.architecture,
-        "Os": config.os,
+        **_origin(image.config),
         "Size": image.size_bytes,
         "VirtualSize": image.size_bytes,
         "GraphDriver": {"Name": "overlay", "Data": _directories(store, image)},
-        "RootFS": {"Type": "layers", "Layers": config.diff_ids},
-        "Labels": Map(config.labels) or None,
-        "Annotations": Map(annotations if isinstance(annotations, dict) else {}),
-        "ManifestType": image.media_type,
-        "User": config.user,
-        "History": [_history(step) for step in config.history],
+        **_content(image.config, image_documents.manifest_of(image)),
         "NamesHistory": list(image.names),
     }
 
 
 def describe_source(image: SourceImage) -> dict[str, object]:
     """The same of an image that lies somewhere else: what its documents say."""
-    config, found = image.config, image.manifest
-    annotations = fastjson.loads(found.raw)
-    annotations = annotations.get("annotations") if isinstance(annotations, dict) else None
-    size = sum(layer.size for layer in found.layers)
+    found = image.manifest
     return {
         "Id": found.config.digest[7:],
         "Digest": found.digest,
         "RepoTags": image.names,
         "RepoDigests": image.repo_digests,
-        "Created": config.created,
-        "Config": _config_section(config),
-        "Author": config.author,
-        "Architecture": config.architecture,
-        "Variant": config.variant,
-        "Os": config.os,
-        "Size": size,
-        "RootFS": {"Type": "layers", "Layers": config.diff_ids},
+        **_origin(image.config),
+        "Variant": image.config.variant,
+        "Size": sum(layer.size for layer in found.layers),
         "Layers": [
             {"Digest": layer.digest, "Size": layer.size, "MediaType": layer.media_type} for layer in found.layers
         ],
+        **_content(image.config, found),
+    }
+
+
+def _origin(config: ImageConfig) -> dict[str, object]:
+    """When and by whom it was made, and for what."""
+    steps = config.history
+    return {
+        # As with Docker: OCI's config has comments in its history only.
+        "Comment": config.comment or (steps[-1].comment if steps else ""),
+        "Created": config.created,
+        "Config": _config_section(config),
+        "Version": config.docker_version,
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Os": config.os,
+    }
+
+
+def _content(config: ImageConfig, found: Manifest) -> dict[str, object]:
+    return {
+        "RootFS": {"Type": "layers", "Layers": config.diff_ids},
         "Labels": Map(config.labels) or None,
-        "Annotations": Map(annotations if isinstance(annotations, dict) else {}),
+        "Annotations": Map(found.annotations),
         "ManifestType": found.media_type,
         "User": config.user,
         "History": [_history(step) for step in config.history],

@@ -7,15 +7,11 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from rootless import paths
-from rootless.engine import budget, instructions
+from rootless.engine import compose_image, instructions
 from rootless.engine.compose_image import Draft
 from rootless.errors import ImageError, UsageError, os_reason
-from rootless.image import progress, reference
+from rootless.image import reference
 from rootless.state import events
-from rootless.storage.images import ImageStore
-from rootless.storage.layers import LayerStore, Unpacker
-from rootless.storage.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,23 +44,9 @@ def import_(source: str, name: str, options: ImportOptions) -> Image:
     draft.set_platform(os=options.os, architecture=options.arch, variant=options.variant)
     instructions.apply(draft.config, options.change, docker=False)
     draft.comment, draft.created_by = options.message, f"rpod import {'from stdin' if source == '-' else source}"
-    store = ImageStore(paths.data())
-    Staging(paths.data()).sweep()
-    shown = progress.choose(quiet=options.quiet)
-    shown.message(f"Copying {'standard input' if source == '-' else source}")
-    with Unpacker(LayerStore(paths.data())) as unpacker:
-        sink = unpacker.begin_new("")
-        try:
-            _read(source, sink.write)
-            draft.put_layer(sink.finish())
-        except BaseException:
-            sink.abort()
-            raise
-    shown.message("Writing manifest to image destination")
-    shown.close()
-    image = store.add(draft.documents(), target)
+    told = f"Copying {'standard input' if source == '-' else source}"
+    image = compose_image.store(draft, target, lambda sink: _read(source, sink.write), told=told, quiet=options.quiet)
     events.of_image("import", image.id, target[0] if target else image.id)
-    budget.keep()
     return image
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from rootless import config, paths
-from rootless.engine import images
+from rootless.engine import images, target_file
 from rootless.engine.hosts import Hosts
 from rootless.engine.transports.places import Place, Source
 from rootless.engine.transports.remote import RemoteTarget
-from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError, os_reason
+from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
 from rootless.image import manifest, progress, reference
 from rootless.image.manifest import Index
 from rootless.image.registry import AbsentError, Registry
-from rootless.kernel import files
 from rootless.storage.images import ImageStore
 from rootless.storage.lists import ImageList, ListStore
 
@@ -203,16 +203,10 @@ def _entries(source: str, changes: Changes, access: Access, *, all: bool) -> lis
     opened = Source(place, access, _platform_of(changes))
     try:
         found = opened.image.manifest
-        kind = f"{place.kind}:{_absolute(place.path)}" + (f":{place.name}" if place.name else "")
+        kind = f"{place.kind}:{os.path.abspath(place.path)}" + (f":{place.name}" if place.name else "")
         return [_entry(found.media_type, found.digest, len(found.raw), opened.image.platform, kind)]
     finally:
         opened.close()
-
-
-def _absolute(path: str) -> str:
-    import os
-
-    return os.path.abspath(path)
 
 
 def _platform_of(changes: Changes) -> str:
@@ -285,6 +279,7 @@ class PushOptions:
 
 def push(name: str, target: str, access: Access, options: PushOptions) -> str:
     """Push a list to ``target`` ("": its own name), with the images that it names; returns the index's digest."""
+    target_file.check("--digestfile", options.digestfile)
     found = resolve(name)
     if options.format not in FORMATS:
         raise UsageError(f"--format {options.format}: there is no such format", ", ".join(FORMATS))
@@ -310,11 +305,7 @@ def push(name: str, target: str, access: Access, options: PushOptions) -> str:
     finally:
         remote.close()
         shown.close()
-    if options.digestfile:
-        try:
-            files.write_atomic(options.digestfile, digest.encode(), mode=0o644, sync=False)
-        except OSError as error:
-            raise UsageError(f"--digestfile: {os_reason(error)}") from error
+    target_file.note(options.digestfile, digest)
     if options.rm:
         ListStore(paths.data()).remove(found.name)
     return digest

@@ -17,18 +17,19 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import images
+from rootless.engine import image_documents, images, target_file
 from rootless.engine.crew import Crew
 from rootless.engine.hosts import Hosts
-from rootless.errors import ImageError, UnsupportedError, UsageError, os_reason
+from rootless.engine.transports.model import DOCKER, OCI, adapt
+from rootless.engine.transports.places import Place
+from rootless.errors import ImageError, UnsupportedError, UsageError
 from rootless.image import known_blobs, manifest, reference
 from rootless.image import progress as progress_module
 from rootless.image.access import Access
 from rootless.image.known_blobs import KnownBlob
-from rootless.image.manifest import Manifest
+from rootless.image.manifest import Descriptor
 from rootless.image.progress import COPYING, DONE, EXISTS, WAITING
 from rootless.image.upload import RefusedManifestError, Uploader
-from rootless.kernel import fastjson, files
 from rootless.state import events
 from rootless.storage import compress
 from rootless.storage.archive import Archive
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     from rootless.image.transport import Transport
     from rootless.storage.image_record import Image
 
-FORMATS = ("oci", "v2s2")
-_OTHER_TRANSPORTS = "containers-storage dir docker-archive docker-daemon oci oci-archive ostree sif".split()
+FORMATS = (OCI, DOCKER)
 
 
 class PushOptions:
@@ -73,7 +73,7 @@ class PushOptions:
             raise UnsupportedError("--compression-format zstd:chunked is not supported", "zstd is")
         if compression or level is not None:
             compress.check_level(compression or "gzip", level)
-        if format == "v2s2" and compression == "zstd":
+        if format == DOCKER and compression == "zstd":
             raise UsageError("Docker's format has no zstd", "--format oci")
         self.access = access or Access()
         self.compression = compression
@@ -89,6 +89,7 @@ def push(source: str, target: str, wanted: PushOptions, progress: Progress | Non
 
     Raises NotFoundError, ImageError, RegistryError, StorageError.
     """
+    target_file.check("--digestfile", wanted.digestfile)
     image = images.resolve(source)
     place = _target(source, image, target)
     shown = progress or progress_module.choose(quiet=wanted.quiet)
@@ -101,11 +102,7 @@ def push(source: str, target: str, wanted: PushOptions, progress: Progress | Non
         shown.close()
         transport.close()
     events.of_image("push", image.id, str(place))
-    if wanted.digestfile:
-        try:
-            files.write_atomic(wanted.digestfile, digest.encode(), mode=0o644, sync=False)
-        except OSError as error:
-            raise UsageError(f"--digestfile: {os_reason(error)}") from error
+    target_file.note(wanted.digestfile, digest)
     return digest
 
 
@@ -127,11 +124,8 @@ def push_all_tags(name: str, wanted: PushOptions) -> list[str]:
 
 def _target(source: str, image: Image, target: str) -> Reference:
     """Where to: a full reference with a registry."""
-    kind, colon, rest = target.partition(":")
-    if colon and kind in _OTHER_TRANSPORTS:
-        raise UnsupportedError(
-            f"push goes to registries only, not to {kind}:", f"rpod save -o {rest or 'FILE'} {source}"
-        )
+    if target and (kind := Place(target).kind) not in ("docker", "containers-storage"):
+        raise UnsupportedError(f"push goes to registries only, not to {kind}:", f"rpod image copy {source} {target}")
     name = target or image.found_as
     if not name:
         raise UsageError(f"{source}: an id does not say where to push", f"rpod push {source} registry.example/name:tag")
@@ -150,7 +144,7 @@ class _Layer:
 
     __slots__ = ("blob", "chain_id", "descriptor", "diff_id", "form")
 
-    def __init__(self, descriptor: manifest.Descriptor, chain_id: str, diff_id: str, form: str) -> None:
+    def __init__(self, descriptor: Descriptor, chain_id: str, diff_id: str, form: str) -> None:
         self.descriptor = descriptor
         self.chain_id = chain_id
         self.diff_id = diff_id
@@ -171,11 +165,8 @@ class _Push:
         self._progress = progress
         self._registry = Uploader(place.domain, transport, access=wanted.access)
         self._store = LayerStore(paths.data())
-        raw = image.manifest()
-        found = manifest.parse(raw, image.media_type, image.digest)
-        assert isinstance(found, Manifest)
-        self._manifest = found
-        self._docker = (wanted.format or manifest.format_of(found.media_type)) == "v2s2"
+        self._manifest = image_documents.manifest_of(image)
+        self._docker = (wanted.format or manifest.format_of(self._manifest.media_type)) == DOCKER
 
     def run(self) -> str:
         """Push; returns the manifest's digest."""
@@ -215,12 +206,12 @@ class _Push:
         descriptor = layer.descriptor
         form = manifest.compression_of(descriptor.media_type)
         own = KnownBlob(descriptor.digest, descriptor.size, form, [p for p in places if p.partition("/")[0] == host])
-        others = [blob for blob in known_blobs.read(layer.diff_id) if blob.digest != own.digest]
-        others += [blob for blob in known_blobs.read(layer.diff_id) if blob.digest == own.digest]
-        for blob in others:
+        found = [own]
+        for blob in known_blobs.read(layer.diff_id):
             if blob.digest == own.digest:
                 own.places += blob.places
-        found = [own, *(blob for blob in others if blob.digest != own.digest)]
+            else:
+                found.append(blob)
         if self._docker:
             found = [blob for blob in found if blob.form != "zstd"]
         return [blob for blob in found if blob.form == layer.form] if self._wanted.force else found
@@ -266,10 +257,8 @@ class _Push:
         descriptor = self._manifest.config
         self._progress.message(f"Copying config {descriptor.digest}")
         if not self._registry.has(self._place.path, descriptor.digest):
-            raw = self._image.raw_config()
-            digest, _ = self._registry.blob(self._place.path, lambda: iter([raw]))
-            if digest != descriptor.digest:
-                raise ImageError(f"the stored config of {self._image.hex[:12]} is damaged", "pull the image again")
+            raw = image_documents.raw_config_of(self._image)
+            self._registry.blob(self._place.path, lambda: iter([raw]))
 
     def _write_manifest(self, layers: list[_Layer]) -> str:
         raw, media_type = self._document(layers)
@@ -286,23 +275,13 @@ class _Push:
 
     def _document(self, layers: list[_Layer]) -> tuple[bytes, str]:
         """The manifest and its media type: the stored bytes where nothing of it changed."""
-        same_format = (manifest.format_of(self._manifest.media_type) == "v2s2") == self._docker
-        if same_format and all(layer.blob and layer.blob.digest == layer.descriptor.digest for layer in layers):
-            return self._manifest.raw, self._manifest.media_type
-        document = fastjson.loads(self._manifest.raw)
-        assert isinstance(document, dict)
-        media_type = manifest.DOCKER_MANIFEST if self._docker else manifest.OCI_MANIFEST
-        document["mediaType"] = media_type
-        config = manifest.DOCKER_CONFIG if self._docker else manifest.OCI_CONFIG
-        document["config"] = {**document["config"], "mediaType": config}
-        document["layers"] = [
-            {
-                **old,
-                "mediaType": manifest.layer_type(layer.blob.form, docker=self._docker),
-                "digest": layer.blob.digest,
-                "size": layer.blob.size,
-            }
-            for old, layer in zip(document["layers"], layers, strict=True)
-            if layer.blob is not None
-        ]
-        return fastjson.dumps(document).encode(), media_type
+        found = [self._stored_as(layer) for layer in layers]
+        return adapt(self._manifest, found, DOCKER if self._docker else OCI)
+
+    def _stored_as(self, layer: _Layer) -> Descriptor:
+        """What the registry has of a layer in the end."""
+        blob = layer.blob
+        assert blob is not None
+        if blob.digest == layer.descriptor.digest:
+            return layer.descriptor
+        return Descriptor(manifest.layer_type(blob.form, docker=self._docker), blob.digest, blob.size)

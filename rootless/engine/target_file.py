@@ -66,3 +66,18 @@ class TargetFile:
         except OSError as error:
             where = self._path or "standard output"
             raise StorageError(f"cannot write to {where}: {os_reason(error)}") from error
+
+
+def check(option: str, path: str) -> None:
+    """Find out before the work that ``note`` can write to ``path``; "" is no file. Raises UsageError."""
+    is_stream = os.path.exists(path) and not os.path.isfile(path)
+    place = path if is_stream else os.path.dirname(path) or "."
+    if path and not os.access(place, os.W_OK):
+        raise UsageError(f"{option} {path}: {place} cannot be written to")
+
+
+def note(path: str, text: str) -> None:
+    """Write an id or a digest to the file that ``check`` has looked at; "" is no file. Raises StorageError."""
+    if path:
+        with TargetFile(path, "") as file:
+            file.write(text.encode())

@@ -48,10 +48,10 @@ def _parse(item: dict[str, object]) -> KnownBlob:
 
 def remember(diff_id: str, digest: str, size: int, form: str, place: str) -> None:
     """Note that ``place`` has the blob now."""
-    known = [blob for blob in read(diff_id) if blob.digest != digest]
-    old = [blob for blob in read(diff_id) if blob.digest == digest]
-    places = [place, *(other for blob in old for other in blob.places if other != place)]
-    blobs = [KnownBlob(digest, size, form, places[:_MOST_PLACES]), *known][:_MOST_BLOBS]
+    known = read(diff_id)
+    places = [other for blob in known if blob.digest == digest for other in blob.places if other != place]
+    noted = KnownBlob(digest, size, form, [place, *places][:_MOST_PLACES])
+    blobs = [noted, *(blob for blob in known if blob.digest != digest)][:_MOST_BLOBS]
     record = [{name: getattr(blob, name) for name in blob.__slots__} for blob in blobs]
     try:
         files.make_private(f"{paths.cache()}/blobs")

@@ -141,16 +141,25 @@ def parse_platform(text: str) -> Platform:
 
 
 class Manifest:
-    """An image manifest: the document byte for byte, its digest, and the descriptors in it."""
+    """An image manifest: the document byte for byte, its digest, the descriptors and the annotations in it."""
 
-    __slots__ = ("config", "digest", "layers", "media_type", "raw")
+    __slots__ = ("annotations", "config", "digest", "layers", "media_type", "raw")
 
-    def __init__(self, raw: bytes, digest: str, media_type: str, config: Descriptor, layers: list[Descriptor]) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        digest: str,
+        media_type: str,
+        config: Descriptor,
+        layers: list[Descriptor],
+        annotations: dict[str, object],
+    ) -> None:
         self.raw = raw
         self.digest = digest
         self.media_type = media_type
         self.config = config
         self.layers = layers
+        self.annotations = annotations
 
 
 class Index:
@@ -250,7 +259,8 @@ def _image_manifest(document: dict[str, object], raw: bytes, digest: str, media_
             raise UnsupportedError("the image's layers are encrypted")
         if layer.media_type not in _LAYERS:
             raise UnsupportedError(f"a layer is of type {layer.media_type[:100]!r}, which is not supported")
-    return Manifest(raw, digest, media_type, config, layers)
+    annotations = document.get("annotations")
+    return Manifest(raw, digest, media_type, config, layers, annotations if isinstance(annotations, dict) else {})
 
 
 def format_of(media_type: str) -> str:

@@ -40,7 +40,7 @@ class RootPlan:
 
     def __init__(self, driver: str, layers: list[str], directory: str, uids: str = "", gids: str = "") -> None:
         self.driver = driver
-        self.layers = layers
+        self.layers = layers or [f"{directory}/merged"]  # of an image without any: the empty mount point
         self.directory = directory
         self.merged = layers[0] if driver == DIRECTORY and layers else f"{directory}/merged"  # the mount point
         self.upper = f"{directory}/diff"

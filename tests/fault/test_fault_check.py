@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -36,6 +37,17 @@ def flip(path: Path) -> None:
     userns.call_inside(work)
 
 
+def forget_layers(image: Path) -> None:
+    """Take the layers out of the manifest, and have the record agree."""
+    manifest = json.loads((image / "manifest.json").read_text())
+    del manifest["layers"]
+    raw = json.dumps(manifest).encode()
+    (image / "manifest.json").write_bytes(raw)
+    record = json.loads((image / "image.json").read_text())
+    record["digest"] = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    (image / "image.json").write_text(json.dumps(record))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit in a layer": (lambda data: flip(only(data / "layers") / "fs" / "hello"), "is damaged"),
     "a layer cut short": (lambda data: os.truncate(only(data / "layers") / "fs" / "hello", 100), "too short"),
@@ -50,7 +62,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a torn image record": (lambda data: (only(data / "images") / "image.json").write_text(""), "cannot be read"),
     "an image without a record": (lambda data: (only(data / "images") / "image.json").unlink(), "half-written"),
     "another config": (lambda data: flip(only(data / "images") / "config.json"), "another digest"),
-    "another manifest": (lambda data: flip(only(data / "images") / "manifest.json"), "manifest has another digest"),
+    "another manifest": (lambda data: flip(only(data / "images") / "manifest.json"), "the manifest of image"),
+    "a manifest of other layers": (lambda data: forget_layers(only(data / "images")), "not the layers of the image"),
     "a name of nothing": (
         lambda data: (data / "tags" / "localhost+x:1").symlink_to("../images/none"),
         "leads to no image",
@@ -147,3 +160,23 @@ def test_df_agrees_with_du(stored: Rpod) -> None:
     groups = json.loads(stored.ok("system", "df", "--format", "json"))
     du = subprocess.run(["du", "-s", "-B1", stored.data], capture_output=True, text=True, check=True).stdout
     assert sum(group["Size"] for group in groups) == int(du.split()[0])
+
+
+@pytest.mark.parametrize("kind", ["another manifest", "a manifest of other layers"])
+def test_what_needs_the_manifest_says_that_it_is_damaged(stored: Rpod, kind: str, tmp_path: Path) -> None:
+    """commit, push, save and inspect end with one named error, and leave nothing behind."""
+    rpod, target = stored, tmp_path / "target"
+    target.mkdir()
+    rpod.ok("create", "--name", "c", "hello")
+    DAMAGES[kind][0](rpod.data)
+    for words in (
+        ["commit", "-q", "c", "made"],
+        ["push", "hello", "127.0.0.1:1/x"],
+        ["save", "-o", str(target / "x.tar"), "hello"],
+        ["image", "copy", "hello", f"oci:{target}/layout"],
+        ["image", "inspect", "hello"],
+    ):
+        error = rpod.fails(*words)
+        assert "the manifest of image" in error and "hint: rpod system check" in error
+    assert list(target.iterdir()) == [] and list((rpod.data / "staging").iterdir()) == []
+    assert rpod.ok("images", "-q").count("\n") == 0

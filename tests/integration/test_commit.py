@@ -13,6 +13,7 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
+from support import layout
 from support.archives import digest, directory, hardlink, member, symlink, tar
 from support.shell import wait_for
 
@@ -49,7 +50,7 @@ def test_a_committed_container_is_what_it_was(rpod: Rpod, changed: str, squash: 
     options = ["--squash"] if squash else []
     ident = rpod.ok("commit", "-q", *options, "--message", "why", "--author", "me", changed, "committed")
     found = inspect(rpod, "localhost/committed:latest")
-    assert found["Id"] == ident and found["Author"] == "me" and found["Comment"] == ""
+    assert found["Id"] == ident and found["Author"] == "me" and found["Comment"] == "why"
     assert found["RootFS"]["Layers"][1:] == ([] if squash else found["RootFS"]["Layers"][-1:])  # type: ignore[index]
     history = json.loads(rpod.ok("history", "--format", "json", "committed"))
     assert history[0]["comment"] == "why" and history[0]["CreatedBy"].startswith("sh -c")
@@ -87,10 +88,12 @@ def test_what_the_container_said_and_what_changes(rpod: Rpod, image: str, tmp_pa
     ]
     arguments = [word for change in changes for word in ("--change", change)]
     file = tmp_path / "id"
-    ident = rpod.ok("commit", "--format", "docker", "--iidfile", str(file), *arguments, "told")
+    ident = rpod.ok("commit", "--format", "docker", "-m", "a word", "--iidfile", str(file), *arguments, "told")
     assert file.read_text() == ident
     found = inspect(rpod, ident)
     assert found["ManifestType"] == "application/vnd.docker.distribution.manifest.v2+json" and found["RepoTags"] == []
+    stored = (rpod.data / "images" / ident / "config.json").read_text()
+    assert found["Comment"] == json.loads(stored)["comment"] == "a word"  # where Podman looks for it
     config = found["Config"]
     assert isinstance(config, dict)
     assert config["Cmd"] == ["/bin/sh", "-c", "pwd"] and config["Entrypoint"] == ["sh", "-c"]
@@ -242,3 +245,25 @@ def test_import_of_a_url_and_of_rubbish(fresh_rpod: Rpod, tmp_path: Path) -> Non
     assert rpod.ok("images", "-q").count("\n") == 0
     assert list((rpod.data / "staging").iterdir()) == []
     assert len(list((rpod.data / "layers").iterdir())) == 1
+
+
+def test_an_image_without_any_layer(fresh_rpod: Rpod, tmp_path: Path) -> None:
+    """Its manifest may leave the list of layers out."""
+    rpod = fresh_rpod
+    layout.write(tmp_path / "layout", [], {"Cmd": ["/x"]}, "empty")
+    blobs = tmp_path / "layout" / "blobs" / "sha256"
+    index = json.loads((tmp_path / "layout" / "index.json").read_text())
+    document = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
+    del document["layers"]
+    raw = json.dumps(document).encode()
+    (blobs / digest(raw)[7:]).write_bytes(raw)
+    index["manifests"][0] |= {"digest": digest(raw), "size": len(raw)}
+    (tmp_path / "layout" / "index.json").write_text(json.dumps(index))
+    rpod.ok("load", "-q", "-i", str(tmp_path / "layout"))
+    rpod.ok("create", "--name", "nothing", "empty")
+    rpod.ok("cp", "/bin/busybox", "nothing:/x")
+    assert rpod.ok("run", "--rm", "-v", "/bin/busybox:/busybox:ro", "empty", "/busybox", "ls", "/").split()[-1] == "sys"
+    rpod.ok("commit", "-q", "nothing", "filled")
+    assert len(inspect(rpod, "filled")["RootFS"]["Layers"]) == 1  # type: ignore[index, call-overload, arg-type]
+    rpod.ok("save", "-q", "--format", "docker-dir", "-o", str(tmp_path / "dir"), "empty")
+    assert json.loads((tmp_path / "dir" / "manifest.json").read_text())["layers"] == []

@@ -222,7 +222,9 @@ def test_several_images_in_one_archive(fresh_rpod: Rpod, made: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["zstd", "zstd:chunked", "gzip members"])
-def test_layers_in_other_forms(fresh_rpod: Rpod, made: Path, tmp_path: Path, form: str) -> None:
+def test_layers_in_other_forms(
+    fresh_rpod: Rpod, made: Path, tmp_path: Path, plain_registry: PlainRegistry, form: str
+) -> None:
     """zstd:chunked is zstd with more frames, eStargz gzip with more members; both have annotations that stay."""
     rpod = fresh_rpod
     path = tmp_path / "layout"
@@ -253,6 +255,10 @@ def test_layers_in_other_forms(fresh_rpod: Rpod, made: Path, tmp_path: Path, for
     rpod.ok("save", "--format", "oci-dir", "-o", str(tmp_path / "saved"), stored)
     saved = json.loads(skopeo("inspect", "--raw", f"oci:{tmp_path}/saved"))
     assert all("annotations" not in layer for layer in saved["layers"])
+    remote = f"{plain_registry.address}/other-forms:{len(form)}"
+    rpod.ok("push", "-q", "--tls-verify=false", stored, remote)
+    pushed = json.loads(skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{remote}"))
+    assert all("annotations" not in layer for layer in pushed["layers"])
 
 
 def digest(data: bytes) -> str:

@@ -177,7 +177,9 @@ def test_with_a_token_service(rpod: Rpod, name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["IMAGE", "oci:/tmp/x:y"], "rpod save"),
+        (["IMAGE", "oci:/tmp/x:y"], "rpod image copy"),
+        (["IMAGE", "docker-daemon:x:1"], "docker-daemon: is not supported"),
+        (["--digestfile", "/proc/x", "IMAGE"], "--digestfile /proc/x"),
         (["ID"], "does not say where"),
         (["localhost/rpod/hello"], "names no registry"),
         (["IMAGE", "short"], "names no registry"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rootless import log, paths
+from rootless.engine import image_documents
 from rootless.engine.transports.model import DOCKER, SourceImage
-from rootless.errors import DiskFullError, ImageError
+from rootless.errors import DiskFullError
 from rootless.image import manifest
-from rootless.image.manifest import Manifest
 from rootless.storage import compress
 from rootless.storage.archive import Archive
 from rootless.storage.image_record import NewImage
@@ -36,15 +36,12 @@ class StoredImage(SourceImage):
     keeps_blobs = False
 
     def __init__(self, image: Image, names: list[str], compression: str | None = None) -> None:
-        raw = image.manifest()
-        found = manifest.parse(raw, image.media_type, image.digest)
-        if not isinstance(found, Manifest) or len(found.layers) != len(image.layers):
-            raise ImageError(f"the manifest of image {image.hex[:12]} is damaged", "pull the image again")
+        found = image_documents.manifest_of(image)
         self._chain = image.layers
         self._docker = manifest.format_of(found.media_type) == DOCKER
         self._compression = compression
         self._store = LayerStore(paths.data())
-        super().__init__(f"image {image.hex[:12]}", found, image.raw_config(), names)
+        super().__init__(f"image {image.hex[:12]}", found, image_documents.raw_config_of(image), names)
 
     def chunks(self, index: int) -> Iterator[bytes]:
         """A layer in its form, of the same bytes each time."""

@@ -130,7 +130,7 @@ def adapt(found: Manifest, layers: list[Descriptor], form: str) -> tuple[bytes, 
     document: dict[str, Any] = json.loads(found.raw)
     document["mediaType"] = media_type
     document["config"]["mediaType"] = manifest.DOCKER_CONFIG if docker else manifest.OCI_CONFIG
-    old = document["layers"]
+    old = document.get("layers", [])  # an image without files may leave it out
     document["layers"] = []
     for before, layer in zip(old, layers, strict=True):
         kind = manifest.layer_type(manifest.compression_of(layer.media_type), docker=docker)
