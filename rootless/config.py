@@ -6,7 +6,8 @@ same time the TOML key, its type, default, check and help, its line in
 ``containers.toml.example`` and its paragraph in the manual page.
 
 ``tomllib`` costs 10 ms, so it is imported only when a file exists and is new: what was read is
-kept as JSON in the cache directory under the path, time, size and inode of each file.
+kept as JSON in the cache directory under the path, time, size and inode of each file. A process
+reads the files once, and keeps the configuration that it began with.
 """
 
 from __future__ import annotations
@@ -333,6 +334,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 _overrides: Values = {}
+_loaded: dict[tuple[str, str], Config] = {}  # by the files that it was read from
 
 
 def override(key: str, value: str) -> None:
@@ -341,13 +343,21 @@ def override(key: str, value: str) -> None:
     declared = _by_key(SECTIONS[section])[name]
     try:
         _overrides.setdefault(section, {})[name] = declared.read(value)
+        _loaded.clear()
     except ValueError as error:
         raise ConfigError(f"--{section}-{name.replace('_', '-')} {error}") from None
 
 
 def load() -> Config:
-    """The configuration in force. Raises ConfigError that names file, line and key."""
-    found = [paths.SYSTEM_CONFIG, paths.user_config()]
+    """The configuration in force; whoever asks gets the same object. Raises ConfigError that names file, line and key."""
+    found = (paths.SYSTEM_CONFIG, paths.user_config())
+    config = _loaded.get(found)
+    if config is None:
+        config = _loaded[found] = _load(found)
+    return config
+
+
+def _load(found: tuple[str, str]) -> Config:
     stamp = [_stamp(path) for path in found]
     values: Values = {}
     if any(len(entry) > 1 for entry in stamp):
@@ -387,7 +397,7 @@ def _cached(stamp: Stamp) -> Values | None:
         return None
 
 
-def _read_all(found: list[str], stamp: Stamp) -> Values:
+def _read_all(found: tuple[str, str], stamp: Stamp) -> Values:
     """Read and check the files, and keep the result for the next command."""
     merged: Values = {}
     for path, entry in zip(found, stamp, strict=True):

@@ -121,9 +121,12 @@ def list_images(filters: list[str] | None = None, all: bool = False) -> list[Ima
     kept here, so every image is listed either way.
     """
     from rootless.engine import image_report
-    from rootless.storage import additional
 
-    others = [ImageStore(folder) for folder in additional.folders()]
+    others = []
+    if config.load().storage.additional:
+        from rootless.storage import additional
+
+        others = [ImageStore(folder) for folder in additional.folders()]
     return image_report.rows(ImageStore(paths.data()), filters or [], others)
 
 

@@ -65,6 +65,9 @@ class Ranges:
         self.gids = gids
 
 
+_ranges: dict[int, Ranges] = {}  # by effective user id, which is another one inside a namespace
+
+
 def _parse_ranges(path: str, owners: tuple[str, str]) -> list[tuple[int, int]]:
     """The ranges of one subid(5) file; lines with impossible numbers are skipped."""
     found: list[tuple[int, int]] = []
@@ -116,12 +119,15 @@ def user_name() -> str:
 
 
 def read_ranges() -> Ranges:
-    """The user's subordinate ids, read anew at each call. Empty lists where there are none."""
-    owner = user_name()
-    owners = (owner, str(os.geteuid()))
-    uids = _parse_ranges("/etc/subuid", owners) or _ask_getsubids(owner, [])
-    gids = _parse_ranges("/etc/subgid", owners) or _ask_getsubids(owner, ["-g"])
-    return Ranges(uids, gids)
+    """The user's subordinate ids, read once a process. Empty lists where there are none."""
+    user = os.geteuid()
+    if user not in _ranges:
+        owner = user_name()
+        owners = (owner, str(user))
+        uids = _parse_ranges("/etc/subuid", owners) or _ask_getsubids(owner, [])
+        gids = _parse_ranges("/etc/subgid", owners) or _ask_getsubids(owner, ["-g"])
+        _ranges[user] = Ranges(uids, gids)
+    return _ranges[user]
 
 
 def ranges_of(uid_owner: str, gid_owner: str) -> Ranges:

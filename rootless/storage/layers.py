@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from rootless import log
+from rootless import config, log
 from rootless.errors import DiskFullError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files, userns
 from rootless.storage.staging import Staged, Staging
@@ -82,7 +82,7 @@ class LayerStore:
         """The layer's directory: here, unless only an additional store has it."""
         digits = _hex(chain_id)
         own = f"{self.directory}/{digits}"
-        if os.path.exists(f"{own}/layer.json"):
+        if not config.load().storage.additional or os.path.exists(f"{own}/layer.json"):
             return own
         from rootless.storage import additional
 

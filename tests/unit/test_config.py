@@ -18,6 +18,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The system's and the user's file, both in the test's directory and missing at first."""
     monkeypatch.setattr(paths, "SYSTEM_CONFIG", str(tmp_path / "etc.toml"))
     monkeypatch.setattr(config, "_overrides", {})
+    monkeypatch.setattr(config, "_loaded", {})
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "config/rpod").mkdir(parents=True)
@@ -41,8 +42,18 @@ def test_defaults_without_a_file() -> None:
     assert settings.engine.cgroup_manager == "auto"
 
 
-def test_lists_are_not_shared_between_loads() -> None:
+def test_a_process_keeps_the_configuration_that_it_began_with() -> None:
+    write_user("[containers]\npids_limit = 7\n")
+    first = config.load()
+    write_user("[containers]\npids_limit = 77\n")
+    assert config.load() is first
+    config.override("containers.pids_limit", 8)
+    assert config.load().containers.pids_limit == 8
+
+
+def test_lists_of_a_section_are_not_those_of_the_declaration() -> None:
     config.load().registries.search.append("mine")
+    config._loaded.clear()
     assert config.load().registries.search == ["docker.io"]
 
 
@@ -108,6 +119,7 @@ def test_cache_is_used_for_the_same_file_and_only_for_it() -> None:
     assert first == ["7", "1024", "True"]  # another pair of files than this process read
     assert second == ["7", "1024", "False"]
     write_user("[containers]\npids_limit = 77\n")
+    config._loaded.clear()
     assert config.load().containers.pids_limit == 77
 
 
@@ -115,6 +127,7 @@ def test_cache_is_used_for_the_same_file_and_only_for_it() -> None:
 def test_a_damaged_cache_is_only_slow(damage: bytes) -> None:
     write_user("[containers]\npids_limit = 7\n")
     config.load()
+    config._loaded.clear()
     Path(paths.cache(), "config.json").write_bytes(damage)
     assert config.load().containers.pids_limit == 7
 
@@ -122,6 +135,7 @@ def test_a_damaged_cache_is_only_slow(damage: bytes) -> None:
 def test_a_bad_value_in_the_cache_is_not_believed() -> None:
     write_user("[containers]\npids_limit = 7\n")
     config.load()
+    config._loaded.clear()
     cache = Path(paths.cache(), "config.json")
     cache.write_text(cache.read_text().replace(":7}", ':"many"}'))
     assert config.load().containers.pids_limit == 7
