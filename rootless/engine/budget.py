@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rootless import config, log, paths
 from rootless.engine import once
-from rootless.errors import NotFoundError, RpodError
+from rootless.errors import ConflictError, NotFoundError, RpodError
 from rootless.image import partial, progress
 from rootless.kernel import files
 from rootless.state import events
@@ -25,17 +25,10 @@ def plan() -> Plan | None:
     settings = config.load().storage
     if not settings.max_size and not settings.max_age:
         return None
-    mounted = [f"sha256:{name}" for name in _mounted()]
-    survey = budget.Survey(paths.data(), partial.folder(), mounted)
+    from rootless.engine import image_mount
+
+    survey = budget.Survey(paths.data(), partial.folder(), image_mount.in_use())
     return survey.plan(settings.max_size, settings.max_age)
-
-
-def _mounted() -> list[str]:
-    """Images that ``image mount`` shows in some namespace, which cannot be seen from here: their places are there."""
-    try:
-        return os.listdir(f"{paths.runtime()}/images")
-    except OSError:
-        return []
 
 
 def keep() -> None:
@@ -69,23 +62,25 @@ def keep() -> None:
 
 def _remove(candidate: Candidate) -> bool:
     """Remove it, unless it came into use meanwhile or is gone."""
+    if candidate.was_used_since:
+        return False
     store = ImageStore(paths.data())
     if candidate.kind == budget.IMAGE:
         image = store.by_id(candidate.id)
-        if image is None or any(use.image_id == image.id for use in store.containers()):
+        if image is None:
             return False
         try:
-            store.remove(image)
-        except NotFoundError:
+            store.remove(image, if_unused=True)
+        except (ConflictError, NotFoundError):
             return False
         events.of_image("prune", image.id, candidate.name)
         return True
     if candidate.kind == budget.LAYER:
         return store.remove_unused_layers(only={candidate.id}) != []
-    if files.Lock.is_held(candidate.id):
+    if files.Lock.is_held(candidate.path):
         return False
     try:
-        os.unlink(candidate.id)
+        os.unlink(candidate.path)
     except FileNotFoundError:
         return False
     return True

@@ -201,9 +201,8 @@ class _Survey:
         except StorageError:
             return  # a damaged record, told of already: what it needs is not known
         for chain_id in unused:
-            yield Damage(
-                f"layer {chain_id[7:19]}", "nothing uses it", "removed", partial(self._layers.remove, chain_id)
-            )
+            mend = partial(self._images.remove_unused_layers, {chain_id})  # a pull may need it by now
+            yield Damage(f"layer {chain_id[7:19]}", "nothing uses it", "removed", mend)
 
     def _damaged_volumes(self) -> Iterator[Damage]:
         store = VolumeStore(paths.data())

@@ -62,6 +62,9 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
     if rare is not None:
         rare.note(options, record, store)
     wanted = _mounts(options, image, store)
+    used = [found for found in (image, *(mount.image for mount in wanted)) if found is not None and found.id]
+    for found in used:
+        last_use.note(store.data_dir, found.id)
     if record.user and any(mount.kind == "bind" for mount in wanted):
         ids.keep_own_files(options, record, wanted)
     record.entrypoint, command = _command(options, image)
@@ -83,11 +86,11 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
         if record.join or record.requires:
             from rootless.state import dependents
 
-            dependents.note(map(store.by_id, {*record.join.values(), *record.requires}), record.id)
+            dependents.note(record, store)
         _save(new.container, record, spec)
-        if image.id and not image.is_there():
-            raise NotFoundError(f"the image {options.image} was removed meanwhile", "try again")
-        last_use.note(store.data_dir, image.id)
+        for found in used:
+            if not found.is_there():
+                raise NotFoundError(f"the image {found.found_as or found.id} was removed meanwhile", "try again")
         _write_cidfile(options.cidfile, record.id)
         events.of_container(record, "create")
     except BaseException as error:
@@ -324,7 +327,7 @@ def _use_image(wanted: mounts.Wanted, options: ContainerOptions) -> None:
     """Have the image of a --mount type=image ready."""
     fetched = _pull_options(options)
     fetched.policy = "never" if options.pull == "never" else "missing"
-    image = images.ensure_image(wanted.name, fetched)
+    wanted.image = image = images.ensure_image(wanted.name, fetched)
     wanted.name, wanted.image_id, wanted.layers = image.name_for(wanted.name), image.id, image.layers
 
 

@@ -6,10 +6,10 @@ import os
 
 from rootless import config, paths
 from rootless.engine import images
-from rootless.engine.mount_points import check_namespace, mount_plan, mount_points
+from rootless.engine.mount_points import check_namespace, mount_plan, mount_points, mounted_anywhere
 from rootless.errors import NotFoundError, StorageError, os_reason
 from rootless.kernel import files, syscalls
-from rootless.storage import drivers
+from rootless.storage import drivers, last_use
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore
 
@@ -42,12 +42,24 @@ def mount(name: str) -> str:
     path = f"{_directory()}/{image.hex}"
     if path in _mount_points():
         return path
+    last_use.note(paths.data(), image.id)
     try:
         files.make_private(path)
         _mount(image, path)
+        if not image.is_there():
+            _unmount(path, image.hex)
+            raise NotFoundError(f"the image {name} was removed meanwhile", "try again")
     except OSError as error:
         raise StorageError(f"image {image.hex[:12]} cannot be mounted: {os_reason(error)}", "rpod doctor") from error
     return path
+
+
+def in_use() -> list[str]:
+    """The ids of the images that are mounted in any namespace of this user."""
+    if not os.path.isdir(_directory()):
+        return []
+    directory = f"{_directory()}/"
+    return [f"sha256:{point[len(directory) :]}" for point in mounted_anywhere() if point.startswith(directory)]
 
 
 def _mount(image: Image, path: str) -> None:

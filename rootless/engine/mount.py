@@ -2,7 +2,7 @@
 
 Two overlays must never write into one directory: a container is mounted while it does not
 run, and cannot be started as long as the namespace of its mount lives. ``mounted`` in the
-container's directory names that namespace.
+container's directory says that there was one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 from rootless import config, paths
 from rootless.engine import start
-from rootless.engine.mount_points import check_namespace, mount_plan, mount_points
+from rootless.engine.mount_points import check_namespace, mount_plan, mount_points, mounted_anywhere
 from rootless.errors import NotFoundError, StateError, StorageError, os_reason
 from rootless.kernel import files, syscalls
 from rootless.state.containers import Containers
@@ -54,7 +54,7 @@ def _mount(container: Container, plan: drivers.RootPlan) -> None:
         plan.driver = drivers.choose(config.load().storage.driver, paths.data())
     plan.make_directories()
     mark = f"{container.directory}/{_MARK}"
-    files.write_atomic(mark, str(os.stat("/proc/self/ns/mnt").st_ino).encode(), sync=False)
+    files.write_atomic(mark, b"", sync=False)
     try:
         mount_plan(plan)
     except BaseException:
@@ -65,26 +65,13 @@ def _mount(container: Container, plan: drivers.RootPlan) -> None:
 def refuse_mounted(container: Container) -> None:
     """StateError if the root is mounted in a namespace that lives; the mark of one that is gone is removed."""
     mark = f"{container.directory}/{_MARK}"
-    try:
-        inode = int(files.read_file(mark, 64) or b"0")
-    except (FileNotFoundError, ValueError):
+    if not os.path.exists(mark):
         return
-    if _is_mounted(inode, f"{container.directory}/merged"):
+    if f"{container.directory}/merged" in mounted_anywhere():
         raise StateError(
             f"container {container.name} is mounted in rpod unshare", f"in that shell: rpod unmount {container.name}"
         )
     files.remove_tree(mark)
-
-
-def _is_mounted(inode: int, path: str) -> bool:
-    """Whether a process lives in the mount namespace ``inode`` that has ``path``: the kernel reuses the numbers."""
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            if os.stat(f"/proc/{pid}/ns/mnt").st_ino == inode:
-                return path in mount_points(pid)
-        except OSError:
-            continue  # it has ended, or is somebody else's
-    return False
 
 
 def mounted() -> list[tuple[Container, str]]:

@@ -26,6 +26,21 @@ def mount_points(pid: str = "self") -> set[str]:
     return {os.fsdecode(point.decode("unicode_escape").encode("latin-1")) for point in points}
 
 
+def mounted_anywhere() -> set[str]:
+    """Directories that something is mounted on in any mount namespace that a process of this user lives in."""
+    points: set[str] = set()
+    seen: set[int] = set()
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            namespace = os.stat(f"/proc/{pid}/ns/mnt").st_ino
+            if namespace not in seen:
+                points |= mount_points(pid)
+                seen.add(namespace)
+        except OSError:
+            continue  # it has ended, or is somebody else's
+    return points
+
+
 def mount_plan(plan: drivers.RootPlan) -> None:
     """Mount ``plan`` at its ``merged``. A fuse-overlayfs stays behind; it ends with the mount, or with rpod unshare."""
     if plan.driver == drivers.OVERLAY:

@@ -17,6 +17,7 @@ from rootless.storage import volumes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord
+    from rootless.storage.image_record import Image
 
 _FORBIDDEN_TARGETS = ("/", "/proc", "/sys", "/dev")
 _TMPFS = "tmpfs"
@@ -28,7 +29,7 @@ class Wanted:
     ``kind``: bind, volume, tmpfs, devpts or image. ``name`` is a volume's or an image's; ``source`` a
     path, for a volume of the type tmpfs that word. ``scratch`` puts an overlay over the source whose
     writes go with the run, or to ``upper``. ``subpath`` is what of a volume or an image is shown.
-    ``chown``: everything in it becomes the user's who runs the program.
+    ``chown``: everything in it becomes the user's who runs the program. ``image`` is set while it is made.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Wanted:
         "copy",
         "destination",
         "driver_options",
+        "image",
         "image_id",
         "kind",
         "labels",
@@ -63,6 +65,7 @@ class Wanted:
         self.upper = ""
         self.work = ""
         self.subpath = ""
+        self.image: Image | None = None
         self.image_id = ""
         self.layers: list[str] = []  # chain ids of an image
         self.labels: dict[str, str] = {}  # of a volume that is made for this

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rootless import paths
 from rootless.engine import filters as rules
-from rootless.engine import images, reconcile, remove
-from rootless.errors import UsageError
+from rootless.engine import image_mount, images, reconcile, remove
+from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.state import dependents, events
 from rootless.state.containers import Containers
 from rootless.storage import usage
@@ -27,12 +27,8 @@ class PruneReport:
         self.reclaimed_bytes = 0
 
 
-def prune(*, all: bool, volumes: bool, force: bool = True, filters: list[str]) -> PruneReport:
-    """Remove ended containers, dangling (``all``: unused) images, what crashes left, and unused ``volumes``.
-
-    ``force`` is the caller's word that the user was asked.
-    """
-    del force
+def prune(*, all: bool, volumes: bool, filters: list[str]) -> PruneReport:
+    """Remove ended containers, dangling (``all``: unused) images, what crashes left, and unused ``volumes``."""
     _check(filters)
     report = PruneReport()
     before = usage.tree_size(paths.data())
@@ -80,13 +76,16 @@ def _check(filters: list[str]) -> None:
 
 def _images(all_: bool, filters: list[str]) -> list[str]:
     store = ImageStore(paths.data())
-    used = {use.image_id for use in store.containers()}
+    used = {*image_mount.in_use(), *(use.image_id for use in store.containers())}
     chosen = {row.Id for row in images.list_images(filters)}
     removed = []
     for image in store.all():
         if image.hex in chosen and image.id not in used and (all_ or not store.names(image)):
+            try:
+                store.remove(image, if_unused=True)
+            except (ConflictError, NotFoundError):
+                continue  # a container was made of it meanwhile, or somebody was faster
             removed.append(image.id)
-            store.remove(image)
             events.of_image("prune", image.id, image.id)
     store.sweep()
     return removed

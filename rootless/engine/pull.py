@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rootless import log
+from rootless import log, paths
 from rootless.engine import budget
 from rootless.engine.fetch import Fetch
 from rootless.engine.hosts import Hosts
@@ -24,6 +24,7 @@ from rootless.image import progress as progress_module
 from rootless.image.access import Access, PullOptions
 from rootless.image.registry import AbsentError, Registry
 from rootless.state import events
+from rootless.storage import last_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,8 @@ def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None
     platform = manifest.parse_platform(wanted.platform)
     policy = wanted.policy
     local = images.find(name, wanted.platform) if policy != "always" else None
+    if local is not None:
+        last_use.note(paths.data(), local.id)
     if local is not None and policy in ("missing", "never"):
         return local
     if policy == "never":

@@ -30,18 +30,27 @@ IMAGE, LAYER, PARTIAL = "image", "layer", "partial"
 
 
 class Candidate:
-    """Something that nothing uses: its ``kind``, an id or path, chain ids or own bytes, when it was last used."""
+    """Something that nothing uses: its ``kind``, id (of a download ""), ``path``, chain ids or own bytes.
 
-    __slots__ = ("id", "kind", "layers", "name", "own_bytes", "size_bytes", "used_s")
+    ``used_s`` is when it was last used.
+    """
 
-    def __init__(self, kind: str, ident: str, name: str, layers: list[str], own_bytes: int, used_s: float) -> None:
+    __slots__ = ("id", "kind", "layers", "name", "own_bytes", "path", "size_bytes", "used_s")
+
+    def __init__(self, kind: str, ident: str, name: str, path: str, *, layers: list[str], own_bytes: int = 0) -> None:
         self.kind = kind
         self.id = ident
         self.name = name
+        self.path = path
         self.layers = layers
         self.own_bytes = own_bytes
-        self.used_s = used_s
+        self.used_s = _modified(path)
         self.size_bytes = own_bytes  # what its removal, after those before it, brings back
+
+    @property
+    def was_used_since(self) -> bool:
+        """Whether somebody has used it since it was looked at."""
+        return _modified(self.path) != self.used_s
 
 
 class Plan:
@@ -82,16 +91,15 @@ class Survey:
             self._hold(image.layers)
             if image.id not in self._used:
                 names = self._images.names(image)
-                used_s = _modified(image.directory)
-                found.append(Candidate(IMAGE, image.id, names[0] if names else image.hex[:12], image.layers, 0, used_s))
+                name = names[0] if names else image.hex[:12]
+                found.append(Candidate(IMAGE, image.id, name, image.directory, layers=image.layers))
         return found
 
     def _lost_layers(self) -> list[Candidate]:
         lost = [chain_id for chain_id, holders in self._holders.items() if not holders]
         self._hold(lost)
         return [
-            Candidate(LAYER, c, f"layer {c[7:19]}", [c], 0, _modified(os.path.dirname(self._layers.path(c))))
-            for c in lost
+            Candidate(LAYER, c, f"layer {c[7:19]}", os.path.dirname(self._layers.path(c)), layers=[c]) for c in lost
         ]
 
     def _partials(self) -> list[Candidate]:
@@ -101,7 +109,9 @@ class Survey:
             try:
                 if not files.Lock.is_held(path):
                     size = usage.tree_size(path)
-                    found.append(Candidate(PARTIAL, path, f"partial download {name[:12]}", [], size, _modified(path)))
+                    found.append(
+                        Candidate(PARTIAL, "", f"partial download {name[:12]}", path, layers=[], own_bytes=size)
+                    )
             except OSError as error:
                 log.debug(f"{path}: {error}")
         return found

@@ -289,17 +289,17 @@ class ImageStore:
         except OSError as error:
             raise StorageError(f"{reference}: {os_reason(error)}") from error
 
-    def remove(self, image: Image) -> list[str]:
+    def remove(self, image: Image, *, if_unused: bool = False) -> list[str]:
         """Remove the record, then the names, then the layers that nothing else uses; returns those chain ids.
 
-        Whether a container uses it is the caller's question (``containers``). One that was
-        created in the meantime keeps its layers, because they are counted after the record
-        is gone, and ``create`` looks for the image again after its own record is written.
+        With ``if_unused`` ConflictError if a container uses it, else that is the caller's question
+        (``containers``). One that was created in the meantime keeps its layers, because they are
+        counted after the record is gone.
         """
         self.refuse_foreign(image)
         with self._lock():
             try:
-                os.unlink(f"{image.directory}/image.json")
+                self._remove_record(image, if_unused=if_unused)
             except FileNotFoundError:
                 raise NotFoundError(f"no such image: {image.hex[:12]}") from None
             except OSError as error:
@@ -313,6 +313,22 @@ class ImageStore:
         if graveyard is not None:
             graveyard.close()  # deleting thousands of files needs no lock
         return unused
+
+    def _remove_record(self, image: Image, *, if_unused: bool) -> None:
+        """First out of sight, then the look at the containers: ``create`` does it the other way round.
+
+        It looks for the image again after its own record is written, so that one of the two sees the other.
+        """
+        path = f"{image.directory}/image.json"
+        aside = f"{path}.tmp"  # what is swept
+        os.rename(path, aside)
+        try:
+            if if_unused and any(use.image_id == image.id for use in self.containers()):
+                raise ConflictError(f"image {image.hex[:12]} is in use by a container")
+        except BaseException:
+            os.rename(aside, path)
+            raise
+        os.unlink(aside)
 
     def discard(self, hex_id: str) -> None:
         """Remove a damaged image, record first, and its names. Its layers stay: ``remove_unused_layers``."""

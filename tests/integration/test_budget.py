@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.archives import member, tar
+from support.shell import program, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +111,48 @@ def test_layers_shared_with_what_stays_bring_nothing(fresh_rpod: Rpod) -> None:
     for number in range(2):
         fresh_rpod("import", "-q", "-", f"new{number}", stdin=tar(member("file", bytes(100_000 + number))))
     assert {"base", "child"} <= names(fresh_rpod) and "other" not in names(fresh_rpod)
+
+
+def test_a_container_that_is_just_made_keeps_its_image(fresh_rpod: Rpod) -> None:
+    """A create and the budget at the same time: either the container has its image, or there is no container."""
+    fresh_rpod.configure('[storage]\nmax_size = "1k"\n')
+    make(fresh_rpod, "first", 0)
+    for number in range(6):
+        ident = make(fresh_rpod, "wanted", 90)
+        archive = fresh_rpod.home / "new.tar"
+        archive.write_bytes(tar(member("file", bytes(1000 + number))))
+        budget = fresh_rpod.start("import", "-q", str(archive), f"new{number}", stderr=subprocess.DEVNULL)
+        time.sleep(number * 0.04)
+        made = fresh_rpod("create", "--pull", "never", "--name", "c", "wanted", "x")
+        assert budget.wait() == 0
+        if made.code == 0:
+            assert (fresh_rpod.data / "images" / ident / "image.json").exists()
+            assert "wanted" in names(fresh_rpod)
+            fresh_rpod.ok("rm", "c")
+        else:
+            assert "no such image" in made.err or "was removed meanwhile" in made.err
+            assert fresh_rpod.ok("ps", "-aq") == ""
+        assert fresh_rpod.ok("system", "check") == ""
+
+
+def test_what_was_pulled_just_now_or_is_mounted_stays(fresh_rpod: Rpod) -> None:
+    fresh_rpod.configure('[storage]\nmax_size = "1k"\n')
+    idents = {name: make(fresh_rpod, name, 0) for name in ("idle", "pulled", "mounted")}
+    for ident in idents.values():
+        rest(fresh_rpod.data / "images" / ident, 90)
+    fresh_rpod.ok("pull", "-q", "--policy", "missing", "localhost/pulled")
+    script = f"{' '.join(program())} image mount mounted && read x"
+    with fresh_rpod.start("unshare", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin is not None and shell.stdout is not None
+        assert idents["mounted"] in shell.stdout.readline().decode()
+        rest(fresh_rpod.data / "images" / idents["mounted"], 90)  # that it is mounted has to be enough
+        for number in range(2):
+            fresh_rpod("import", "-q", "-", f"new{number}", stdin=tar(member("file", bytes(number))))
+        assert names(fresh_rpod) == {"pulled", "mounted", "new0", "new1"}
+        fresh_rpod.ok("image", "prune", "-af")
+        assert names(fresh_rpod) == {"mounted"}
+        shell.stdin.close()
+    wait_for(lambda: fresh_rpod("image", "prune", "-af").code == 0 and not names(fresh_rpod), what="the mount's end")
 
 
 def test_a_wrong_limit_is_named(fresh_rpod: Rpod) -> None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rootless.errors import NotFoundError, StorageError
-from rootless.storage.images import Image, ImageStore, MissingLayersError, NewImage
+from rootless import paths
+from rootless.engine import check
+from rootless.errors import ConflictError, NotFoundError, StorageError
+from rootless.storage.images import ContainerUse, Image, ImageStore, MissingLayersError, NewImage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BUSYBOX = "docker.io/library/busybox:latest"
@@ -155,6 +158,48 @@ def test_remove_takes_what_nothing_else_needs(store: ImageStore) -> None:
     assert not two.is_there()
     with pytest.raises(NotFoundError):
         store.remove(two)
+
+
+def test_an_unused_image_is_not_removed_from_under_a_container(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``create`` writes its record, then looks for the image; the removal does both the other way round."""
+    image = store.add(new(store, "one", 1), [BUSYBOX])
+    look = ImageStore.containers
+
+    def created_just_now(self: ImageStore) -> Iterator[ContainerUse]:
+        assert not image.is_there(), "a container that is made from now on would find it gone"
+        container(store, image)
+        return look(self)
+
+    monkeypatch.setattr(ImageStore, "containers", created_just_now)
+    with pytest.raises(ConflictError, match="in use"):
+        store.remove(image, if_unused=True)
+    monkeypatch.undo()
+    assert image.is_there() and store.find(BUSYBOX) is not None
+    assert os.listdir(f"{store.data_dir}/layers") == [f"{1:064x}"]
+    store.sweep()
+    assert sorted(os.listdir(image.directory)) == ["config.json", "image.json", "manifest.json"]
+    with open(f"{store.data_dir}/containers/{'c' * 64}/container.json", "w") as file:
+        file.write("{")
+    with pytest.raises(StorageError, match="record of container"):
+        store.remove(image, if_unused=True)
+    assert image.is_there()
+
+
+def test_a_layer_that_came_into_use_is_not_mended_away(
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    store = ImageStore(paths.data())
+    layer(store, 1)
+
+    (damage,) = check._Survey(quick=True).run()
+    assert damage.why == "nothing uses it" and damage.mend is not None
+    store.add(new(store, "one", 1))
+    damage.mend()
+    assert store.unused_layers() == [] and len(os.listdir(f"{store.data_dir}/layers")) == 1
 
 
 def test_unused_layers(store: ImageStore) -> None:

@@ -143,7 +143,7 @@ def prune(*, all: bool, filter: list[str], force: bool, volumes: bool) -> int:
 
     if not force and not _agreed(all=all, volumes=volumes):
         return 0
-    report = engine.prune(all=all, volumes=volumes, force=force, filters=filter)
+    report = engine.prune(all=all, volumes=volumes, filters=filter)
     for title, found in (
         ("Containers", report.containers),
         ("Images", report.images),
