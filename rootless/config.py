@@ -349,7 +349,7 @@ def override(key: str, value: str) -> None:
 
 
 def load() -> Config:
-    """The configuration in force; whoever asks gets the same object. Raises ConfigError that names file, line and key."""
+    """The configuration in force, one object for all. Raises ConfigError that names file, line and key."""
     found = (paths.SYSTEM_CONFIG, paths.user_config())
     config = _loaded.get(found)
     if config is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless import paths
+from rootless.engine import volumes
 from rootless.state.containers import Containers
 from rootless.storage import usage
 from rootless.storage.images import ImageStore
@@ -95,13 +96,10 @@ def _containers() -> Group:
 
 
 def _volumes() -> Group:
-    used: dict[str, int] = {}
-    for container in Containers().all():
-        for mount in container.record.mounts:
-            used[str(mount["name"])] = used.get(str(mount["name"]), 0) + 1
+    users = volumes.users()
     entries = []
     for volume in VolumeStore(paths.data()).all():
-        entry = Entry("", volume.name, usage.tree_size(volume.path), users=used.get(volume.name, 0))
+        entry = Entry("", volume.name, usage.tree_size(volume.path), users=len(users.get(volume.name, [])))
         entry.created_ns = volume.created_ns
         entries.append(entry)
     return Group("Local Volumes", entries, sum(entry.size_bytes for entry in entries))

@@ -177,8 +177,9 @@ class Containers:
 
     def forget(self, container: Container) -> None:
         """Remove the record, then the names: what is left of the directory is only garbage to sweep."""
+        record = None
         try:
-            names = [container.name]
+            record, names = container.record, [container.name]
         except (StorageError, NotFoundError):
             names = self._names_of(container.id)
         try:
@@ -192,6 +193,10 @@ class Containers:
                     os.unlink(path)
             except OSError:
                 continue
+        if record is not None and (record.join or record.requires):
+            from rootless.state import dependents
+
+            dependents.forget(record, self)
 
     def _names_of(self, ident: str) -> list[str]:
         """The names that point to ``ident``, for a container whose record does not tell."""

@@ -10,18 +10,30 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rootless.state.container import Container
     from rootless.state.containers import Containers
+    from rootless.state.record import ContainerRecord
 
 
-def note(needed: Iterable[Container], ident: str) -> None:
-    """Write down that the container ``ident`` depends on those ``needed``. Raises OSError."""
-    for container in needed:
-        folder = f"{container.directory}/dependents"
+def note(record: ContainerRecord, store: Containers) -> None:
+    """Write down that the container of ``record`` depends on those that it joins and requires. Raises OSError."""
+    for folder in _folders(record, store):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        os.close(os.open(f"{folder}/{ident}", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        os.close(os.open(f"{folder}/{record.id}", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+
+
+def forget(record: ContainerRecord, store: Containers) -> None:
+    """Undo ``note``, as far as it was done and the others are there."""
+    for folder in _folders(record, store):
+        try:
+            os.unlink(f"{folder}/{record.id}")
+        except FileNotFoundError:
+            continue
+
+
+def _folders(record: ContainerRecord, store: Containers) -> list[str]:
+    needed = {*record.join.values(), *record.requires}
+    return [f"{store.by_id(ident).directory}/dependents" for ident in needed]
 
 
 def of(container: Container, store: Containers) -> list[Container]:

@@ -131,7 +131,10 @@ def test_what_shares_namespaces_holds_a_container(rpod: Rpod, image: str) -> Non
     assert rpod.ok("rm", "-a").split() == [user, owner]
     rpod.ok("create", "--name", "owner", image, "true")
     rpod.ok("create", "--name", "user", "--ipc", "container:owner", image, "true")
+    ident = rpod.ok("inspect", "-f", "{{.Id}}", "owner")
+    assert len(list((rpod.data / "containers" / ident / "dependents").iterdir())) == 1
     rpod.ok("rm", "user")
+    assert list((rpod.data / "containers" / ident / "dependents").iterdir()) == []
     rpod.ok("rm", "owner")
 
 
