@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,20 +24,10 @@ def _in_parallel(count: int, at_once: int, *args: str) -> Step:
     """The same command many times, several at a time."""
 
     def step(engine: Engine, image: str) -> None:
-        running: list[subprocess.Popen[bytes]] = []
-        for _ in range(count):
-            if len(running) == at_once:
-                _reap(running.pop(0))
-            running.append(engine.start(*(image if arg == "IMAGE" else arg for arg in args)))
-        for process in running:
-            _reap(process)
+        argv = [image if arg == "IMAGE" else arg for arg in args]
+        engine.run_many([argv] * count, at_once)
 
     return step
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    if process.wait():
-        raise subprocess.CalledProcessError(process.returncode, process.args)
 
 
 def _start_many(engine: Engine, image: str) -> None:
@@ -49,6 +39,7 @@ def _remove_many(engine: Engine, _: str) -> None:
     engine.output("rm", "-f", "-t", "0", *(f"many{number}" for number in range(20)))
 
 
+@dataclass(frozen=True)
 class Case:
     """A measurement.
 
@@ -57,17 +48,16 @@ class Case:
     is wanted, ``most_runs`` bounds what takes long.
     """
 
-    def __init__(self, name: str, target: float, timed: Step, **traits: object) -> None:
-        self.name = name
-        self.target = target
-        self.timed = timed
-        self.before: Step | None = traits.get("before")  # type: ignore[assignment]
-        self.after: Step | None = traits.get("after")  # type: ignore[assignment]
-        self.driver = str(traits.get("driver", "overlay"))
-        self.containers = int(str(traits.get("containers", 0)))
-        self.stored = int(str(traits.get("stored", 0)))
-        self.images = int(str(traits.get("images", 0)))
-        self.most_runs = int(str(traits.get("most_runs", 1000)))
+    name: str
+    target: float
+    timed: Step
+    before: Step | None = None
+    after: Step | None = None
+    driver: str = "overlay"
+    containers: int = 0
+    stored: int = 0
+    images: int = 0
+    most_runs: int = 1000
 
 
 _RUN = ("run", "--rm", "--network", "none", "IMAGE", "true")

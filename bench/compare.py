@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("podman", "crun", "slirp4netns", "fuse-overlayfs", "skopeo", "docker-registry", busybox.BUSYBOX)
 WARM_UP = 3
+BUNDLE = "rpod-runtime run, crun"
 
 
 @contextlib.contextmanager
@@ -128,11 +129,16 @@ def row(name: str, unit: str, values: dict[str, list[float]], target: float) -> 
     }
 
 
+def wanted(name: str, only: list[str]) -> bool:
+    """Whether a case was asked for: ``only`` are words of names, none means all."""
+    return not only or any(word in name for word in only)
+
+
 def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[dict[str, object]]:
     """The rows of the table, one by one."""
     with PlainRegistry(folder / "registry") as registry:
         image = registry.push(busybox.write_layout(folder / "image"), "busybox:latest")
-        cases = [case for case in CASES if not only or any(word in case.name for word in only)]
+        cases = [case for case in CASES if wanted(case.name, only)]
         for driver in dict.fromkeys(case.driver for case in cases):
             with engines(folder / driver, runtime / driver[0], driver, image) as pair:
                 for case in cases:
@@ -142,24 +148,20 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
                             if case.name == "exec":
                                 yield memory(pair)
     yield from transfer_rows(folder, runtime, runs, only)
-    if not only or any(word in "rpod-runtime" for word in only):
+    if wanted(BUNDLE, only):
         yield bundle_row(folder, runtime, runs)
 
 
 def transfer_rows(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[dict[str, object]]:
     """Pull and push of a larger image."""
     with contextlib.ExitStack() as stack:
-        wanted = [
-            case
-            for case in transfers.cases(folder / "targets", stack)
-            if not only or any(word in case.name for word in only)
-        ]
-        if not wanted:
+        chosen = [case for case in transfers.cases(folder / "targets", stack) if wanted(case.name, only)]
+        if not chosen:
             return
         source = stack.enter_context(PlainRegistry(folder / "source"))
         image = transfers.write_image(folder / "large", source)
         pair = stack.enter_context(engines(folder / "transfers", runtime / "t", "overlay", image))
-        for case in wanted:
+        for case in chosen:
             yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
 
 
@@ -167,7 +169,7 @@ def bundle_row(folder: Path, runtime: Path, runs: int) -> dict[str, object]:
     """rpod-runtime beside crun, on the same bundle: the column of podman is crun's here."""
     bundle = oci.write(folder / "bundle", oci.document(oci.unpack(folder / "bundle" / "rootfs")))
     pair = peers.runtimes(folder, runtime)
-    case = Case("rpod-runtime run, crun", 3.0, lambda engine, _: engine.run("run", "--bundle", str(bundle), "bench"))
+    case = Case(BUNDLE, 3.0, lambda engine, _: engine.run("run", "--bundle", str(bundle), "bench"))
     return row(case.name, "ms", measure(pair, case, "", runs), case.target)
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import platform
-import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -61,15 +60,7 @@ def load(engine: Engine, folder: Path, first: int, count: int) -> None:
 
 def create(engine: Engine, image: str, first: int, count: int) -> None:
     """Create containers ``many-N``, several at a time."""
-    running: list[subprocess.Popen[bytes]] = []
-    for number in range(first, first + count):
-        if len(running) == AT_ONCE:
-            _reap(running.pop(0))
-        running.append(engine.start("create", "--network", "none", "--name", f"many-{number}", image, "true"))
-    for process in running:
-        _reap(process)
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    if process.wait():
-        raise subprocess.CalledProcessError(process.returncode, process.args)
+    numbers = range(first, first + count)
+    engine.run_many(
+        [["create", "--network", "none", "--name", f"many-{number}", image, "true"] for number in numbers], AT_ONCE
+    )

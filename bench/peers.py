@@ -35,10 +35,17 @@ class Engine:
             check=True,
         )
 
-    def start(self, *args: str) -> subprocess.Popen[bytes]:
-        """Start a command, silently; the caller waits for it."""
+    def run_many(self, commands: list[list[str]], at_once: int) -> None:
+        """Run commands silently, up to ``at_once`` at a time. Raises CalledProcessError when one fails."""
         null = subprocess.DEVNULL
-        return subprocess.Popen([*self.argv, *args], env=self.env, stdin=null, stdout=null, stderr=null)
+        running: list[subprocess.Popen[bytes]] = []
+        for command in commands:
+            if len(running) == at_once:
+                _await(running.pop(0))
+            argv = [*self.argv, *command]
+            running.append(subprocess.Popen(argv, env=self.env, stdin=null, stdout=null, stderr=null))
+        for process in running:
+            _await(process)
 
     def output(self, *args: str) -> str:
         """The standard output of a command. Raises CalledProcessError when it fails."""
@@ -61,6 +68,11 @@ class Engine:
             listing = ["ps", "-aq"] if verb[0] == "rm" else ["images", "-q"]
             if found := self.output(*listing).split():
                 self.output(*verb, *found)
+
+
+def _await(process: subprocess.Popen[bytes]) -> None:
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, process.args)
 
 
 def rpod(folder: Path, runtime: Path, driver: str) -> Engine:
