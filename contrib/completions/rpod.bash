@@ -83,8 +83,8 @@ _rpod_spec() {
             kind='files'
             ;;
         'create' | 'container create')
-            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --group-entry --hostuser --http-proxy --init -i --interactive --passwd --passwd-entry --stop-signal --stop-timeout --systemd --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --map-user --privileged --security-opt --subgidname --subuidname --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --arch --disable-content-trust --os --platform --pull -q --quiet --restart --sdnotify --rm --variant --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --no-healthcheck --retry --retry-delay --authfile --cert-dir --creds --tls-verify --chrootdirs --conmon-pidfile --env-merge --hosts-file --init-path --no-hostname --no-hosts --oom-score-adj --personality --pidfile --read-only-tmpfs --requires --rmi --rootfs --timens --unsetenv --unsetenv-all'
-            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --group-entry --hostuser --passwd-entry --stop-signal --stop-timeout --systemd --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --subgidname --subuidname --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --arch --os --platform --pull --restart --sdnotify --variant --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --retry --retry-delay --authfile --cert-dir --creds --chrootdirs --conmon-pidfile --env-merge --hosts-file --init-path --oom-score-adj --personality --pidfile --requires --timens --unsetenv'
+            options='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            valued='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform -p --publish --pull --requires --restart --retry --retry-delay --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
             kind='images'
             ;;
         'diff')
@@ -128,8 +128,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'image copy' | 'image cp')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --platform -q --quiet'
-            valued='--retry --retry-delay --authfile --cert-dir --creds --platform'
+            options='--authfile --cert-dir --creds --platform -q --quiet --retry --retry-delay --tls-verify'
+            valued='--authfile --cert-dir --creds --platform --retry --retry-delay'
             kind=''
             ;;
         'image diff')
@@ -218,8 +218,8 @@ _rpod_spec() {
             kind='containers'
             ;;
         'manifest add')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --annotation --arch --features --os --os-features --os-version --variant --all'
-            valued='--retry --retry-delay --authfile --cert-dir --creds --annotation --arch --features --os --os-features --os-version --variant'
+            options='--all --annotation --arch --authfile --cert-dir --creds --features --os --os-features --os-version --retry --retry-delay --tls-verify --variant'
+            valued='--annotation --arch --authfile --cert-dir --creds --features --os --os-features --os-version --retry --retry-delay --variant'
             kind='images'
             ;;
         'manifest annotate')
@@ -228,8 +228,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'manifest create')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --all -a --amend'
-            valued='--retry --retry-delay --authfile --cert-dir --creds'
+            options='--all -a --amend --authfile --cert-dir --creds --retry --retry-delay --tls-verify'
+            valued='--authfile --cert-dir --creds --retry --retry-delay'
             kind='images'
             ;;
         'manifest exists')
@@ -238,13 +238,13 @@ _rpod_spec() {
             kind=''
             ;;
         'manifest inspect')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify'
-            valued='--retry --retry-delay --authfile --cert-dir --creds'
+            options='--authfile --cert-dir --creds --retry --retry-delay --tls-verify'
+            valued='--authfile --cert-dir --creds --retry --retry-delay'
             kind='images'
             ;;
         'manifest push')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify --all --digestfile -f --format -q --quiet --rm'
-            valued='--retry --retry-delay --authfile --cert-dir --creds --digestfile -f --format'
+            options='--all --authfile --cert-dir --creds --digestfile -f --format -q --quiet --retry --retry-delay --rm --tls-verify'
+            valued='--authfile --cert-dir --creds --digestfile -f --format --retry --retry-delay'
             kind=''
             ;;
         'manifest remove')
@@ -278,8 +278,8 @@ _rpod_spec() {
             kind=''
             ;;
         'pull' | 'image pull')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --arch --disable-content-trust --os --platform --policy -q --quiet --variant'
-            valued='--retry --retry-delay --authfile --cert-dir --creds --arch --os --platform --policy --variant'
+            options='-a --all-tags --arch --authfile --cert-dir --creds --disable-content-trust --os --platform --policy -q --quiet --retry --retry-delay --tls-verify --variant'
+            valued='--arch --authfile --cert-dir --creds --os --platform --policy --retry --retry-delay --variant'
             kind='images'
             ;;
         'purge')
@@ -288,8 +288,8 @@ _rpod_spec() {
             kind=''
             ;;
         'push' | 'image push')
-            options='--retry --retry-delay --authfile --cert-dir --creds --tls-verify -a --all-tags --compression-format --compression-level --digestfile --disable-content-trust --force-compression -f --format -q --quiet --remove-signatures'
-            valued='--retry --retry-delay --authfile --cert-dir --creds --compression-format --compression-level --digestfile -f --format'
+            options='-a --all-tags --authfile --cert-dir --compression-format --compression-level --creds --digestfile --disable-content-trust --force-compression -f --format -q --quiet --remove-signatures --retry --retry-delay --tls-verify'
+            valued='--authfile --cert-dir --compression-format --compression-level --creds --digestfile -f --format --retry --retry-delay'
             kind='images'
             ;;
         'quadlet install')
@@ -343,8 +343,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'run' | 'container run')
-            options='--annotation --cidfile -l --label --label-file --name --replace --entrypoint -e --env --env-file --env-host --group-add --group-entry --hostuser --http-proxy --init -i --interactive --passwd --passwd-entry --stop-signal --stop-timeout --systemd --timeout -t --tty --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --map-user --privileged --security-opt --subgidname --subuidname --sysctl --uidmap --userns --uts --image-volume --mount --read-only --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish -P --publish-all --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --arch --disable-content-trust --os --platform --pull -q --quiet --restart --sdnotify --rm --variant --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --no-healthcheck --retry --retry-delay --authfile --cert-dir --creds --tls-verify --chrootdirs --conmon-pidfile --env-merge --hosts-file --init-path --no-hostname --no-hosts --oom-score-adj --personality --pidfile --read-only-tmpfs --requires --rmi --rootfs --timens --unsetenv --unsetenv-all -d --detach --detach-keys -a --attach --preserve-fd --preserve-fds --sig-proxy'
-            valued='--annotation --cidfile -l --label --label-file --name --entrypoint -e --env --env-file --group-add --group-entry --hostuser --passwd-entry --stop-signal --stop-timeout --systemd --timeout --tz --umask -u --user -w --workdir --cap-add --cap-drop --cgroupns --device --gidmap --ipc --pid --security-opt --subgidname --subuidname --sysctl --uidmap --userns --uts --image-volume --mount --shm-size --tmpfs -v --volume --volumes-from --add-host --dns --dns-option --dns-opt --dns-search --expose -h --hostname --network --net -p --publish --blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit --cgroup-parent --cgroups --ulimit --log-driver --log-opt --arch --os --platform --pull --restart --sdnotify --variant --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout --retry --retry-delay --authfile --cert-dir --creds --chrootdirs --conmon-pidfile --env-merge --hosts-file --init-path --oom-score-adj --personality --pidfile --requires --timens --unsetenv --detach-keys -a --attach --preserve-fd --preserve-fds'
+            options='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds -d --detach --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --sdnotify --security-opt --shm-size --sig-proxy --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            valued='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds -p --publish --pull --requires --restart --retry --retry-delay --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
             kind='images'
             ;;
         'save' | 'image save')
@@ -428,8 +428,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'update' | 'container update')
-            options='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit -e --env -l --latest --restart --unsetenv'
-            valued='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -m --memory --memory-reservation --memory-swap --pids-limit -e --env --restart --unsetenv'
+            options='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -e --env -l --latest -m --memory --memory-reservation --memory-swap --pids-limit --restart --unsetenv'
+            valued='--blkio-weight --blkio-weight-device --cgroup-conf --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --device-read-bps --device-read-iops --device-write-bps --device-write-iops -e --env -m --memory --memory-reservation --memory-swap --pids-limit --restart --unsetenv'
             kind='containers'
             ;;
         'version')

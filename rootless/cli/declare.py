@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo
 
 from rootless.cli import later, words
 from rootless.errors import UsageError
@@ -193,16 +194,25 @@ def _callback(declared: Declared) -> Callable[..., None]:
     def callback(**values: Any) -> None:
         raise typer.Exit(words.perform(declared.runs, values))
 
-    empty = inspect.Parameter.empty
     parameters = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=getattr(declared.options, name, empty)
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hint,
+            default=getattr(declared.options, name, inspect.Parameter.empty),
         )
-        for name, hint in hints(declared.options).items()
+        for name, hint in sorted(hints(declared.options).items(), key=_place)
     ]
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {}
     return callback
+
+
+def _place(field: tuple[str, Any]) -> tuple[bool, str]:
+    """Where the help has a field: arguments as they are declared, then options by name, whatever class has them."""
+    name, hint = field
+    is_option = isinstance(hint.__metadata__[0], OptionInfo)
+    return is_option, name if is_option else ""
 
 
 def option(*names: str, text: str, metavar: str = "") -> Any:

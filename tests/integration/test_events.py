@@ -8,12 +8,19 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.shell import wait_for
 
 if TYPE_CHECKING:
     from support.shell import Rpod
 
 LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})? [+-]\d{4} \S+ container %s %s \(image=%s, name=%s%s\)"
+
+
+@pytest.fixture(autouse=True)
+def none_of_other_tests(rpod: Rpod) -> None:
+    for path in (rpod.home / "state/rpod").glob("events.log*"):
+        path.unlink()
 
 
 def told(rpod: Rpod, *args: str) -> list[dict[str, Any]]:

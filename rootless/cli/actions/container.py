@@ -31,7 +31,7 @@ def init(*, containers: list[str], all: bool, latest: bool) -> int:
     """Set containers up to the exec of their programs."""
     from rootless.engine import init as engine
 
-    each = Each().choose(containers, everything=all, latest=latest, only=lambda status: status in _IDLE)
+    each = Each().choose(containers, all=all, latest=latest, only=lambda status: status in _IDLE)
     return each.do(engine.initialize)
 
 
@@ -53,5 +53,5 @@ def cleanup(*, containers: list[str], all: bool, latest: bool, rm: bool, rmi: bo
     def verb(container: Container) -> None:
         engine.by_hand(container, rm=rm or rmi, rmi=rmi)
 
-    each = Each().choose(containers, everything=all, latest=latest, only=lambda status: status not in RUNNING)
+    each = Each().choose(containers, all=all, latest=latest, only=lambda status: status not in RUNNING)
     return each.do(verb)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.cli import output
 from rootless.cli.actions.names import Each
 from rootless.engine.gotypes import Map
-from rootless.errors import NotFoundError, RpodError, UsageError
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,15 +114,10 @@ def rmi(*, images: list[str], all: bool, force: bool, ignore: bool) -> int:
     if all:
         engine.remove_images([], force=force, all=True, announce=output.emit)
         return 0
-    each = Each()
+    each = Each(ignore=ignore or force)
     for name in images:
-        try:
+        with each:
             engine.remove_images([name], force=force, announce=output.emit)
-        except NotFoundError as error:
-            if not (ignore or force):
-                each.fail(error, error.code)
-        except RpodError as error:
-            each.fail(error, error.code)
     return each.code
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from rootless.cli import output
+from rootless.cli.actions.access import registry_access
 from rootless.cli.actions.names import Each
-from rootless.cli.actions.transfer import registry_access
-from rootless.errors import RpodError, UsageError
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Unpack
+
+    from rootless.cli.actions.access import RegistryOptions
 
 
-def copy(*, source: str, target: str, platform: str, quiet: bool, **access: Any) -> int:
+def copy(*, source: str, target: str, platform: str, quiet: bool, **access: Unpack[RegistryOptions]) -> int:
     """Copy an image."""
     from rootless.engine import image_copy as engine
 
@@ -37,11 +39,8 @@ def mount(*, images: list[str], all: bool, format: str) -> int:
         return 0
     each = Each()
     for name in images:
-        try:
+        with each:
             path = engine.mount(name)
-        except RpodError as error:
-            each.fail(error, error.code)
-        else:
             output.emit(path if len(images) == 1 else f"{name} {path}")
     return each.code
 
@@ -71,8 +70,6 @@ def unmount(*, images: list[str], all: bool, force: bool) -> int:
         return 0
     each = Each()
     for name in images:
-        try:
+        with each:
             output.emit(engine.unmount(name))
-        except RpodError as error:
-            each.fail(error, error.code)
     return each.code

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from rootless.cli import output
-from rootless.cli.actions.names import Each, from_files, one
-from rootless.errors import NotFoundError, RpodError, StateError, UsageError
+from rootless.cli.actions.names import Each, one
+from rootless.errors import NotFoundError, StateError, UsageError
 from rootless.state.container import RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from rootless.cli.actions.names import Choice
     from rootless.state.container import Container
 
 # `rm` of Podman: 1 for a container that is not there, 2 for one that runs.
@@ -36,7 +39,7 @@ def start(
 
     attach = attach or interactive
     each = Each(quiet=attach)
-    each.choose(containers, everything=all, latest=latest, filters=filter, only=lambda status: status not in RUNNING)
+    each.choose(containers, all=all, latest=latest, filter=filter, only=lambda status: status not in RUNNING)
     if attach and len(each.targets) != 1:
         raise UsageError("--attach takes one container", "start the others without --attach")
     codes = []
@@ -51,111 +54,50 @@ def start(
     return each.do(verb) or (codes[0] if attach else 0)
 
 
-def stop(
-    *,
-    containers: list[str],
-    all: bool,
-    cidfile: list[str],
-    filter: list[str],
-    ignore: bool,
-    latest: bool,
-    time: int | None,
-) -> int:
+def stop(*, ignore: bool, time: int | None, **choice: Unpack[Choice]) -> int:
     """Stop containers."""
     from rootless.engine import stop as engine
 
-    each = Each(ignore=ignore).choose(
-        [*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter, only=_runs
-    )
-    return each.do(lambda container: engine.stop(container, time))
+    return Each(ignore=ignore).choose(**choice, only=_runs).do(lambda container: engine.stop(container, time))
 
 
-def restart(
-    *,
-    containers: list[str],
-    all: bool,
-    cidfile: list[str],
-    filter: list[str],
-    latest: bool,
-    running: bool,
-    time: int | None,
-) -> int:
+def restart(*, running: bool, time: int | None, **choice: Unpack[Choice]) -> int:
     """Stop containers if they run, and start them."""
     from rootless.engine import stop as engine
 
-    each = Each().choose(
-        [*containers, *from_files(cidfile)],
-        everything=all or running,
-        latest=latest,
-        filters=filter,
-        only=_runs if running else None,
-    )
+    choice["all"] |= running
+    each = Each().choose(**choice, only=_runs if running else None)
     return each.do(lambda container: engine.restart(container, time))
 
 
-def kill(
-    *,
-    containers: list[str],
-    all: bool,
-    cidfile: list[str],
-    filter: list[str],
-    latest: bool,
-    signal: str,
-) -> int:
+def kill(*, signal: str, **choice: Unpack[Choice]) -> int:
     """Send a signal to containers."""
     from rootless.engine import stop as engine
 
-    each = Each().choose([*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter, only=_runs)
-    return each.do(lambda container: engine.kill(container, signal))
+    return Each().choose(**choice, only=_runs).do(lambda container: engine.kill(container, signal))
 
 
-def pause(*, containers: list[str], all: bool, cidfile: list[str], filter: list[str], latest: bool) -> int:
+def pause(**choice: Unpack[Choice]) -> int:
     """Freeze running containers."""
     from rootless.engine import pause as engine
 
-    each = Each().choose(
-        [*containers, *from_files(cidfile)],
-        everything=all,
-        latest=latest,
-        filters=filter,
-        only=lambda status: status == "running",
-    )
-    return each.do(engine.pause)
+    return Each().choose(**choice, only=lambda status: status == "running").do(engine.pause)
 
 
-def unpause(*, containers: list[str], all: bool, cidfile: list[str], filter: list[str], latest: bool) -> int:
+def unpause(**choice: Unpack[Choice]) -> int:
     """Let paused containers go on."""
     from rootless.engine import pause as engine
 
-    each = Each().choose(
-        [*containers, *from_files(cidfile)],
-        everything=all,
-        latest=latest,
-        filters=filter,
-        only=lambda status: status == "paused",
-    )
-    return each.do(engine.unpause)
+    return Each().choose(**choice, only=lambda status: status == "paused").do(engine.unpause)
 
 
-def rm(  # noqa: PLR0913 - one per option
-    *,
-    containers: list[str],
-    all: bool,
-    cidfile: list[str],
-    depend: bool,
-    filter: list[str],
-    force: bool,
-    ignore: bool,
-    latest: bool,
-    time: int | None,
-    volumes: bool,
-) -> int:
+def rm(*, depend: bool, force: bool, ignore: bool, time: int | None, volumes: bool, **choice: Unpack[Choice]) -> int:
     """Remove containers."""
     from rootless.engine import remove as engine
 
     each = Each(ignore=ignore or force, missing_code=_MISSING)
-    each.choose([*containers, *from_files(cidfile)], everything=all, latest=latest, filters=filter)
-    if all or filter:
+    each.choose(**choice)
+    if choice["all"] or choice["filter"]:
         each.targets.reverse()  # the newest first: a container is younger than those whose namespaces it shares
     gone: set[str] = set()
 
@@ -195,13 +137,14 @@ def wait(
         )
         return 0
     for typed, known in each.targets:
-        try:
-            output.emit(str(engine.wait(known or one(typed), conditions, interval_s)))
-        except RpodError as error:
-            if ignore and isinstance(error, NotFoundError):
-                output.emit("-1")
-            else:
-                each.fail(error, error.code)
+        with each:
+            try:
+                code = engine.wait(known or one(typed), conditions, interval_s)
+            except NotFoundError:
+                if not ignore:
+                    raise
+                code = -1
+            output.emit(str(code))
     return each.code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each, first
-from rootless.errors import NotFoundError, RpodError, UsageError
+from rootless.errors import NotFoundError, UsageError
 from rootless.state.container import RUNNING
 
 TYPE_CHECKING = False
@@ -194,10 +194,8 @@ def inspect(*, names: list[str], format: str, latest: bool, size: bool, type: st
         each.choose(names, latest=latest)
     found = []
     for typed, _ in each.targets:
-        try:
+        with each:
             found.append(_inspect_one(typed, type, size=size))
-        except RpodError as error:
-            each.fail(error, error.code)
     if not format or format == "json":
         output.print_json(found, "     ")
     else:
@@ -242,7 +240,7 @@ def port(*, words: list[str], all: bool, latest: bool) -> int:
     if all:
         if words or latest:
             raise UsageError("names, --all and --latest exclude each other", "give one of them")
-        each = Each().choose([], everything=True, only=lambda status: status in RUNNING)
+        each = Each().choose([], all=True, only=lambda status: status in RUNNING)
         for ident, container in each.targets:
             assert container is not None
             for line in engine.port(container, ""):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from rootless.cli import output
+from rootless.cli.actions.access import registry_access
 from rootless.cli.actions.names import Each
-from rootless.cli.actions.transfer import registry_access
 from rootless.engine import manifest_list as engine
-from rootless.errors import RpodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
+
+    from rootless.cli.actions.access import RegistryOptions
 
 _PLATFORM = ("annotation", "arch", "features", "os", "os_features", "os_version", "variant")
 
@@ -23,7 +24,7 @@ def _changes(values: dict[str, Any]) -> engine.Changes:
     return changes
 
 
-def create(*, name: str, images: list[str], all: bool, amend: bool, **access: Any) -> int:
+def create(*, name: str, images: list[str], all: bool, amend: bool, **access: Unpack[RegistryOptions]) -> int:
     """Make a list."""
     output.emit(engine.create(name, images, registry_access(**access), all=all, amend=amend).id)
     return 0
@@ -42,7 +43,7 @@ def annotate(*, name: str, image: str, **values: Any) -> int:
     return 0
 
 
-def inspect(*, name: str, **access: Any) -> int:
+def inspect(*, name: str, **access: Unpack[RegistryOptions]) -> int:
     """Print a list or a manifest."""
     for line in engine.inspect(name, registry_access(**access)).splitlines():
         output.emit(line)
@@ -68,11 +69,8 @@ def rm(*, names: list[str]) -> int:
     """Remove lists; every name is tried."""
     each = Each()
     for name in names:
-        try:
+        with each:
             found = engine.remove(name)
-        except RpodError as error:
-            each.fail(error, error.code)
-        else:
             output.emit(f"Untagged: {found.name}")
             output.emit(f"Deleted: {found.id}")
     return each.code

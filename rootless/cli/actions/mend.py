@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rootless.cli.actions.names import Each
-from rootless.errors import RpodError
 
 
 def purge(*, paths: list[str]) -> int:
@@ -12,10 +11,8 @@ def purge(*, paths: list[str]) -> int:
 
     each = Each()
     for path in paths:
-        try:
+        with each:
             mend.purge(path)
-        except RpodError as error:
-            each.fail(error, error.code)
     return each.code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each, one
-from rootless.errors import RpodError, UsageError
+from rootless.errors import UsageError
 
 _LAYOUT = output.Layout({"ID": "ID", "Names": "NAMES", "Mountpoint": "MOUNTPOINT"}, ("ID", "Mountpoint"))
 
@@ -19,14 +19,11 @@ def mount(*, containers: list[str], all: bool, format: str, latest: bool, notrun
     if format not in ("", "json"):
         raise UsageError(f"--format {format}: mount knows json", "rpod mount lists with a template, too")
     each = Each(quiet=True).choose(
-        containers, everything=all, latest=latest, only=lambda status: status not in ("running", "paused", "stopping")
+        containers, all=all, latest=latest, only=lambda status: status not in ("running", "paused", "stopping")
     )
     for typed, known in each.targets:
-        try:
+        with each:
             path = engine.mount(known or one(typed))
-        except RpodError as error:
-            each.fail(error, error.code)
-        else:
             output.emit(path if containers and len(each.targets) == 1 else f"{typed} {path}")
     return each.code
 

@@ -1,4 +1,4 @@
-"""From the names that were typed to containers, and one verb done to each of them."""
+"""From the names that were typed to containers, and one verb done to each of them, or to other things."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from rootless.errors import NotFoundError, RpodError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypedDict
 
     from rootless.state.container import Container
+
+    class Choice(TypedDict):
+        """What ``rootless.cli.options.Chosen`` declares, and the verb's own ``all``."""
+
+        containers: list[str]
+        all: bool
+        cidfile: list[str]
+        filter: list[str]
+        latest: bool
 
 
 def one(name: str) -> Container:
@@ -30,7 +40,7 @@ def first(words: list[str], latest: bool) -> tuple[Container, list[str]]:
     return Containers().resolve(words[0]), words[1:]
 
 
-def from_files(paths: list[str]) -> list[str]:
+def _from_files(paths: Sequence[str]) -> list[str]:
     """The ids that --cidfile names. Raises UsageError."""
     from rootless.errors import os_reason
     from rootless.kernel import files
@@ -47,12 +57,15 @@ def from_files(paths: list[str]) -> list[str]:
 class Each:
     """Containers that a verb is done to one after the other; every failure is said, and counted.
 
+    Things of other kinds are done in a ``with`` block each, which an RpodError ends and nothing more. With ``ignore``
+    it is no failure if one is not there, else it counts as ``missing_code``, if that is not 0.
+
     ``code`` of the result is 0, the code that all failures share, or 125.
     """
 
     __slots__ = ("_codes", "ignore", "missing_code", "quiet", "targets")
 
-    def __init__(self, *, ignore: bool = False, missing_code: int = 125, quiet: bool = False) -> None:
+    def __init__(self, *, ignore: bool = False, missing_code: int = 0, quiet: bool = False) -> None:
         self.targets: list[tuple[str, Container | None]] = []
         self.ignore = ignore
         self.missing_code = missing_code
@@ -61,24 +74,26 @@ class Each:
 
     def choose(
         self,
-        names: list[str],
+        containers: Sequence[str],
         *,
-        everything: bool = False,
+        all: bool = False,
+        cidfile: Sequence[str] = (),
+        filter: Sequence[str] = (),
         latest: bool = False,
-        filters: Sequence[str] = (),
         only: Callable[[str], bool] | None = None,
     ) -> Each:
-        """Take ``names``, or the latest, or all containers whose status passes ``only``. Raises UsageError.
+        """Take the named ones, or the latest, or all containers whose status passes ``only``. Raises UsageError.
 
-        ``filters`` choose among the names, or without any among all containers.
+        Those in ``cidfile`` are named, too. ``filter`` chooses among the names, or without any among all containers.
         """
         from rootless.state.containers import Containers
 
-        if bool(names) + everything + latest > 1:
+        names = [*containers, *_from_files(cidfile)]
+        if bool(names) + all + latest > 1:
             raise UsageError("names, --all and --latest exclude each other", "give one of them")
-        if filters:
-            return self._choose_filtered(names, filters, latest=latest, only=only)
-        if not (names or everything or latest):
+        if filter:
+            return self._choose_filtered(names, filter, latest=latest, only=only)
+        if not (names or all or latest):
             raise UsageError("a container is missing", "give names or ids, --latest or --all; rpod ps -a lists them")
         store = Containers()
         if names:
@@ -110,17 +125,24 @@ class Each:
     def do(self, verb: Callable[[Container], object]) -> int:
         """Do ``verb`` to each and print what was typed (or the id); returns the exit code."""
         for typed, known in self.targets:
-            try:
+            with self:
                 verb(known or one(typed))
-            except NotFoundError as error:
-                if not self.ignore:
-                    self.fail(error, self.missing_code)
-            except RpodError as error:
-                self.fail(error, error.code)
-            else:
                 if not self.quiet:
                     output.emit(typed)
         return self.code
+
+    def __enter__(self) -> None:
+        """Begin one attempt."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, NotFoundError):
+            if not self.ignore:
+                self.fail(error, self.missing_code or error.code)
+            return True
+        if isinstance(error, RpodError):
+            self.fail(error, error.code)
+            return True
+        return False
 
     def fail(self, error: RpodError, code: int) -> None:
         """Say and count a failure."""

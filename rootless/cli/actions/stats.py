@@ -81,7 +81,7 @@ def stats(
 
 def _named(names: list[str], *, latest: bool, everything: bool) -> list[tuple[str, Container | None]]:
     if names or latest:
-        return Each().choose(names, latest=latest, everything=everything).targets
+        return Each().choose(names, latest=latest, all=everything).targets
     return []
 
 

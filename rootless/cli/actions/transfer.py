@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from rootless.cli import output
-from rootless.cli.actions.lifecycle import duration_s
+from rootless.cli.actions.access import registry_access
 from rootless.cli.actions.names import Each
-from rootless.errors import RpodError, UsageError
+from rootless.errors import UsageError
 from rootless.image.access import Access, PullOptions, platform_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
+
+    from rootless.cli.actions.access import RegistryOptions
 
 _POLICIES = ("always", "missing", "newer", "never")
 
@@ -75,33 +77,29 @@ def pull(  # noqa: PLR0913 - one per option
     images: list[str],
     all_tags: bool,
     arch: str,
-    authfile: str,
-    cert_dir: str,
-    creds: str,
     disable_content_trust: bool,  # noqa: ARG001 - it has no meaning, here as in Podman
     os: str,
     platform: str,
     policy: str,
     quiet: bool,
-    retry: int,
-    retry_delay: str,
-    tls_verify: bool | None,
     variant: str,
+    **access: Unpack[RegistryOptions],
 ) -> int:
     """Fetch images and print their ids; every name is tried."""
     from rootless.engine import pull as engine
 
     if policy not in _POLICIES:
         raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
-    access = registry_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay)
-    wanted = PullOptions(policy=policy, platform=platform_text(platform, os, arch, variant), quiet=quiet, access=access)
+    wanted = PullOptions(
+        policy=policy,
+        platform=platform_text(platform, os, arch, variant),
+        quiet=quiet,
+        access=registry_access(**access),
+    )
     each = Each()
     for name in images:
-        try:
+        with each:
             found = engine.pull_all_tags(name, wanted) if all_tags else [engine.pull(name, wanted)]
-        except RpodError as error:
-            each.fail(error, error.code)
-        else:
             for ident in dict.fromkeys(image.hex for image in found):
                 output.emit(ident)
     return each.code
@@ -127,41 +125,20 @@ def load(*, input: str, quiet: bool) -> int:
     return 0
 
 
-def registry_access(
-    authfile: str, cert_dir: str, creds: str, tls_verify: bool | None, retry: int, retry_delay: str
-) -> Access:
-    """How to speak with the registry, as the options say. Raises UsageError."""
-    if retry < 0:
-        raise UsageError(f"--retry {retry}: must be 0 or more")
-    return Access(
-        authfile=authfile,
-        cert_dir=cert_dir,
-        creds=creds,
-        tls_verify=tls_verify,
-        retries=retry,
-        retry_delay_s=duration_s(retry_delay, "--retry-delay") if retry_delay else 0.0,
-    )
-
-
 def push(  # noqa: PLR0913 - one per option
     *,
     image: str,
     target: list[str],
     all_tags: bool,
-    authfile: str,
-    cert_dir: str,
     compression_format: str,
     compression_level: int | None,
-    creds: str,
     digestfile: str,
     disable_content_trust: bool,  # noqa: ARG001 - it has no meaning, here as in Podman
     force_compression: bool | None,
     format: str,
     quiet: bool,
     remove_signatures: bool,  # noqa: ARG001 - none are kept
-    retry: int,
-    retry_delay: str,
-    tls_verify: bool | None,
+    **access: Unpack[RegistryOptions],
 ) -> int:
     """Send an image, or all of a repository."""
     from rootless.engine import push as engine
@@ -169,7 +146,7 @@ def push(  # noqa: PLR0913 - one per option
     if len(target) > 1 or (all_tags and target):
         raise UsageError("push takes an image and a target" if target[1:] else "--all-tags takes no target")
     wanted = engine.PushOptions(
-        access=registry_access(authfile, cert_dir, creds, tls_verify, retry, retry_delay),
+        access=registry_access(**access),
         compression=compression_format,
         level=compression_level,
         force=force_compression,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 
 from rootless.cli import output
-from rootless.errors import NotFoundError, RpodError, UsageError
+from rootless.cli.actions.names import Each
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from rootless.engine.quadlet_verify import Report
+    from rootless.errors import RpodError
 
 _FAILED = 125
 _LIST = output.Layout(
@@ -77,26 +79,18 @@ def rm(*, quadlets: list[str], all: bool, force: bool, ignore: bool, reload_syst
 
     if bool(quadlets) == all:
         raise UsageError("a Quadlet file is missing" if not all else "names and --all exclude each other")
-    code = 0
+    each = Each(ignore=ignore)
     gone: set[str] = set()
     for name in engine.removable() if all else quadlets:
         if name in gone:
             continue  # with its application
-        try:
+        with each:
             removed = engine.remove(name, force=force)
-        except NotFoundError as error:
-            if not ignore:
-                output.report(error)
-                code = error.code
-        except RpodError as error:
-            output.report(error)
-            code = error.code
-        else:
             gone.update(removed)
-            for each in removed:
-                output.emit(each)
+            for path in removed:
+                output.emit(path)
     synchronised = _synchronise(reload_systemd)
-    return code or synchronised
+    return each.code or synchronised
 
 
 def sync(*, reload_systemd: bool) -> int:

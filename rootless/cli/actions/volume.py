@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each
-from rootless.errors import NotFoundError, RpodError, UnsupportedError, UsageError
+from rootless.errors import UnsupportedError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,10 +62,8 @@ def inspect(*, volumes: list[str], all: bool, format: str) -> int:
     found = []
     each = Each(quiet=True)
     for name in _names(volumes, everything=all):
-        try:
+        with each:
             found.append(engine.describe(engine.find(name)))
-        except RpodError as error:
-            each.fail(error, 125)
     if not format or format == "json":
         output.print_json([_json(value) for value in found], "     ")
     else:
@@ -88,15 +86,10 @@ def rm(*, volumes: list[str], all: bool, force: bool, time: int | None) -> int:
 
     if time is not None and not force:
         raise UsageError("--time means the containers that --force stops", "give both")
-    each = Each()
+    each = Each(ignore=force, missing_code=engine.MISSING_CODE)
     for name in _names(volumes, everything=all):
-        try:
+        with each:
             output.emit(engine.remove(name, force=force, timeout_s=time))
-        except NotFoundError as error:
-            if not force:
-                each.fail(error, engine.MISSING_CODE)
-        except RpodError as error:
-            each.fail(error, error.code)
     return each.code
 
 
@@ -156,10 +149,8 @@ def unmount(*, volumes: list[str]) -> int:
 def _each(volumes: list[str], verb: Callable[[str], str]) -> int:
     each = Each()
     for name in volumes:
-        try:
+        with each:
             output.emit(verb(name))
-        except RpodError as error:
-            each.fail(error, 125)
     return each.code
 
 

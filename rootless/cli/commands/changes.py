@@ -1,12 +1,11 @@
 """``diff history image tree commit export import``: how images and containers are made up, and new ones of them."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Format, Latest, NoTruncation, Quiet
+from rootless.cli.options import Format, JsonFormat, Latest, NoTruncation, Quiet
 
 Change = Annotated[
     list[str],
@@ -25,7 +24,7 @@ class ContainerDiff:
     """Show what a container changed: A is added, C is changed, D is deleted."""
 
     names: Annotated[list[str], argument("[CONTAINER] [CONTAINER]")] = []
-    format: Annotated[str, option("--format", metavar="FORMAT", text="json.")] = ""
+    format: JsonFormat = ""
     latest: Latest = False
 
 
@@ -34,7 +33,7 @@ class ImageDiff:
     """Show what an image's last layer changed, or how it differs from another image."""
 
     names: Annotated[list[str], argument("IMAGE [IMAGE]")]
-    format: Annotated[str, option("--format", metavar="FORMAT", text="json.")] = ""
+    format: JsonFormat = ""
 
 
 @command("diff", runs="changes:diff", examples=["rpod diff web", "rpod diff --format json web", "rpod diff web debian"])

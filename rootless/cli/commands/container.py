@@ -1,12 +1,11 @@
 """``init``, and what stands only under the noun ``container``: ``exists prune cleanup``."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Latest, Names
+from rootless.cli.options import Latest, Names, Pruning
 
 
 @command(
@@ -37,13 +36,8 @@ class Init:
     runs="container:prune",
     examples=["rpod container prune", "rpod container prune -f --filter until=24h"],
 )
-class Prune:
+class Prune(Pruning):
     """Remove all containers that do not run."""
-
-    filter: Annotated[
-        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
-    ] = []
-    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
 
 
 @command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from rootless.cli.creation import Creation
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Creation, DetachKeys, Latest, SigProxy
+from rootless.cli.options import DetachKeys, Latest, PreserveFds, Program, SigProxy
 
 
 @command(
@@ -42,7 +43,7 @@ class Run(Creation):
     preserve_fd: Annotated[
         list[str], option("--preserve-fd", metavar="FD[,FD]", text="Hand these descriptors on, under their numbers.")
     ] = []
-    preserve_fds: Annotated[int, option("--preserve-fds", metavar="N", text="Hand descriptors 3 to 3+N-1 on.")] = 0
+    preserve_fds: PreserveFds = 0
     sig_proxy: SigProxy = True
 
 
@@ -53,18 +54,12 @@ class Run(Creation):
     interspersed=False,
     examples=["rpod exec -it web sh", "rpod exec -u 1000 -e DEBUG=1 web ./script", "rpod exec -l id"],
 )
-class Exec:
+class Exec(Program):
     """Run another program in a running container."""
 
     words: Annotated[list[str], argument("[CONTAINER] COMMAND [ARG]...")] = []
     detach: Annotated[bool, option("--detach", "-d", text="Leave it running.")] = False
     detach_keys: DetachKeys = None
-    env: Annotated[list[str], option("--env", "-e", metavar="NAME[=VALUE]", text="A variable.")] = []
-    env_file: Annotated[list[str], option("--env-file", metavar="FILE", text="A file of variables.")] = []
-    interactive: Annotated[bool, option("--interactive", "-i", text="Keep standard input open.")] = False
     latest: Latest = False
-    preserve_fds: Annotated[int, option("--preserve-fds", metavar="N", text="Hand descriptors 3 to 3+N-1 on.")] = 0
+    preserve_fds: PreserveFds = 0
     privileged: Annotated[bool, option("--privileged", text="With all that the container's user may do.")] = False
-    tty: Annotated[bool, option("--tty", "-t", text="Give it a terminal.")] = False
-    user: Annotated[str, option("--user", "-u", metavar="USER[:GROUP]", text="Who runs it: names or ids.")] = ""
-    workdir: Annotated[str, option("--workdir", "-w", metavar="DIR", text="Its working directory.")] = ""

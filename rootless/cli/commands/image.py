@@ -1,6 +1,5 @@
 """``images rmi tag untag``, and what only ``image`` has: ``exists inspect prune``."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
@@ -11,6 +10,7 @@ from rootless.cli.options import (
     Format,
     NoHeading,
     NoTruncation,
+    Pruning,
     Quiet,
     ShortFormat,
 )
@@ -93,11 +93,7 @@ class Exists:
     runs="image:prune",
     examples=["rpod image prune", "rpod image prune -af --filter until=240h"],
 )
-class Prune:
+class Prune(Pruning):
     """Remove the images that have no name and that no container uses."""
 
     all: Annotated[bool, option("--all", "-a", text="All images that no container uses.")] = False
-    filter: Annotated[
-        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
-    ] = []
-    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False

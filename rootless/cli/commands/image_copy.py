@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Patience, Platform, RegistryAccess
+from rootless.cli.options import JsonFormat, NoProgress, Patience, Platform, RegistryAccess
 
 
 @command(
@@ -26,7 +26,7 @@ class Copy(RegistryAccess, Patience):
     source: Annotated[str, argument("SOURCE")]
     target: Annotated[str, argument("TARGET")]
     platform: Platform = ""
-    quiet: Annotated[bool, option("--quiet", "-q", text="No progress.")] = False
+    quiet: NoProgress = False
 
 
 @command(
@@ -39,7 +39,7 @@ class Mount:
 
     images: Annotated[list[str], argument("[IMAGE]...")] = []
     all: Annotated[bool, option("--all", "-a", text="Every image.")] = False
-    format: Annotated[str, option("--format", metavar="FORMAT", text="json.")] = ""
+    format: JsonFormat = ""
 
 
 @command(

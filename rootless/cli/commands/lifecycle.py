@@ -1,12 +1,11 @@
 """``start stop restart kill pause unpause rm wait rename``: the life of a container."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import CidFiles, DetachKeys, Filters, Latest, Names, SigProxy, StopTime
+from rootless.cli.options import Chosen, DetachKeys, Filters, Latest, Names, SigProxy, StopTime
 
 Ignore = Annotated[bool, option("--ignore", "-i", text="A container that is not there is no error.")]
 
@@ -33,40 +32,28 @@ class Start:
 @command(
     "stop", "container stop", runs="lifecycle:stop", examples=["rpod stop web", "rpod stop -t 2 web db", "rpod stop -a"]
 )
-class Stop:
+class Stop(Chosen):
     """Stop containers: the stop signal first, SIGKILL when the time is over."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
-    cidfile: CidFiles = []
-    filter: Filters = []
     ignore: Ignore = False
-    latest: Latest = False
     time: StopTime = None
 
 
 @command("restart", "container restart", runs="lifecycle:restart", examples=["rpod restart -t 0 web"])
-class Restart:
+class Restart(Chosen):
     """Stop containers if they run, then start them."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every container.")] = False
-    cidfile: CidFiles = []
-    filter: Filters = []
-    latest: Latest = False
     running: Annotated[bool, option("--running", text="Every running container.")] = False
     time: StopTime = None
 
 
 @command("kill", "container kill", runs="lifecycle:kill", examples=["rpod kill web", "rpod kill -s HUP web"])
-class Kill:
+class Kill(Chosen):
     """Send a signal to the program of containers."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
-    cidfile: CidFiles = []
-    filter: Filters = []
-    latest: Latest = False
     signal: Annotated[str, option("--signal", "-s", metavar="SIGNAL", text="TERM, SIGTERM or 15 (KILL).")] = "KILL"
 
 
@@ -76,25 +63,19 @@ class Kill:
     runs="lifecycle:pause",
     examples=["rpod pause web", "rpod pause --all", "rpod pause --filter label=tier=front"],
 )
-class Pause:
+class Pause(Chosen):
     """Stop every process of running containers where it is; they keep their memory and take no time."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every running container.")] = False
-    cidfile: CidFiles = []
     filter: Filters = []
-    latest: Latest = False
 
 
 @command("unpause", "container unpause", runs="lifecycle:unpause", examples=["rpod unpause web", "rpod unpause --all"])
-class Unpause:
+class Unpause(Chosen):
     """Let paused containers go on."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every paused container.")] = False
-    cidfile: CidFiles = []
     filter: Filters = []
-    latest: Latest = False
 
 
 @command(
@@ -104,19 +85,16 @@ class Unpause:
     aliases=("container remove", "remove"),
     examples=["rpod rm web", "rpod rm -f -v web db", "rpod rm -a"],
 )
-class Rm:
+class Rm(Chosen):
     """Remove containers. Status 1: there is no such container, 2: it runs."""
 
-    containers: Names = []
     all: Annotated[bool, option("--all", "-a", text="Every container.")] = False
-    cidfile: CidFiles = []
     depend: Annotated[bool, option("--depend", text="With the containers that share its namespaces.")] = False
     filter: Annotated[
         list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits; see FILTERS in rpod(1).")
     ] = []
     force: Annotated[bool, option("--force", "-f", text="Also running ones; a missing one is no error.")] = False
     ignore: Ignore = False
-    latest: Latest = False
     time: StopTime = None
     volumes: Annotated[bool, option("--volumes", "-v", text="With their anonymous volumes.")] = False
 

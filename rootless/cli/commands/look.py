@@ -1,6 +1,5 @@
 """``ps inspect top port``: what there is."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated

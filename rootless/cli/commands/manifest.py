@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Patience, RegistryAccess
+from rootless.cli.options import NoProgress, Patience, RegistryAccess
 
 All = Annotated[bool, option("--all", text="Every image of a list that is named, not only this machine's.")]
 
@@ -87,7 +87,7 @@ class Push(RegistryAccess, Patience):
     all: Annotated[bool, option("--all", text="The images, too, unless they are there (true).")] = True
     digestfile: Annotated[str, option("--digestfile", metavar="FILE", text="Write the list's digest to FILE.")] = ""
     format: Annotated[str, option("--format", "-f", metavar="FORMAT", text="oci or v2s2.")] = "oci"
-    quiet: Annotated[bool, option("--quiet", "-q", text="No progress.")] = False
+    quiet: NoProgress = False
     rm: Annotated[bool, option("--rm", text="Remove the list here when it has been sent.")] = False
 
 

@@ -1,6 +1,5 @@
 """``mount unmount``."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated

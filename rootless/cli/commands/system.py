@@ -1,12 +1,11 @@
 """``info version unshare doctor``, ``system prune``, ``system df``: rpod itself."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Format, ShortFormat
+from rootless.cli.options import DoNotAsk, Format, Pruning, ShortFormat
 
 
 @command("info", "system info", runs="system:info", examples=["rpod info", "rpod info -f '{{.Store.GraphDriverName}}'"])
@@ -44,14 +43,10 @@ class Df:
 
 
 @command("system prune", runs="system:prune", examples=["rpod system prune", "rpod system prune -af --volumes"])
-class Prune:
+class Prune(Pruning):
     """Remove ended containers, images without a name, and what crashes left behind."""
 
     all: Annotated[bool, option("--all", "-a", text="All images that no container uses.")] = False
-    filter: Annotated[
-        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
-    ] = []
-    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
     volumes: Annotated[bool, option("--volumes", text="Also volumes that no container uses.")] = False
 
 
@@ -98,4 +93,4 @@ class Migrate:
 class Reset:
     """Remove everything: containers, images, volumes and all else that rpod has stored. The configuration stays."""
 
-    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
+    force: DoNotAsk = False

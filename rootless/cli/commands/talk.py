@@ -1,12 +1,11 @@
 """``logs attach cp``: what goes in and what comes out."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import DetachKeys, Latest, Names, SigProxy
+from rootless.cli.options import DetachKeys, Latest, Names, SigProxy, Since, Until
 
 
 @command(
@@ -23,10 +22,10 @@ class Logs:
     follow: Annotated[bool, option("--follow", "-f", text="Go on until the containers end.")] = False
     latest: Latest = False
     names: Annotated[bool, option("--names", "-n", text="The container's name before each line.")] = False
-    since: Annotated[str, option("--since", metavar="TIME", text="From then on: 10m, 2024-05-01T12:00.")] = ""
+    since: Since = ""
     tail: Annotated[int, option("--tail", metavar="N", text="The last N lines; -1 is all.")] = -1
     timestamps: Annotated[bool, option("--timestamps", "-t", text="The time before each line.")] = False
-    until: Annotated[str, option("--until", metavar="TIME", text="Up to then.")] = ""
+    until: Until = ""
 
 
 @command("attach", "container attach", runs="talk:attach", examples=["rpod attach web", "rpod attach --no-stdin web"])

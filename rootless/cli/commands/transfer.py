@@ -8,16 +8,15 @@ from rootless.cli.declare import argument, command, option
 from rootless.cli.options import (
     Authfile,
     CertDir,
-    Creds,
+    ContentTrust,
     Format,
+    NoProgress,
     NoTruncation,
+    OtherPlatform,
     Patience,
-    Platform,
     RegistryAccess,
     TlsVerify,
 )
-
-NoProgress = Annotated[bool, option("--quiet", "-q", text="No progress.")]
 
 
 @command(
@@ -31,20 +30,14 @@ NoProgress = Annotated[bool, option("--quiet", "-q", text="No progress.")]
         "rpod pull --all-tags registry.example/team/app",
     ],
 )
-class Pull(RegistryAccess, Patience):
+class Pull(OtherPlatform, RegistryAccess, Patience):
     """Fetch images from a registry. What was interrupted goes on where it was."""
 
     images: Annotated[list[str], argument("IMAGE...")]
     all_tags: Annotated[bool, option("--all-tags", "-a", text="Every tag of the repository.")] = False
-    arch: Annotated[str, option("--arch", metavar="ARCH", text="The image for another architecture.")] = ""
-    disable_content_trust: Annotated[
-        bool, option("--disable-content-trust", text="Means nothing; Docker's scripts give it.")
-    ] = False
-    os: Annotated[str, option("--os", metavar="OS", text="The image for another system; only linux runs here.")] = ""
-    platform: Platform = ""
+    disable_content_trust: ContentTrust = False
     policy: Annotated[str, option("--policy", metavar="POLICY", text="always, missing, newer or never.")] = "always"
     quiet: Annotated[bool, option("--quiet", "-q", text="Print the image's id only.")] = False
-    variant: Annotated[str, option("--variant", metavar="VARIANT", text="The image for a variant of the CPU.")] = ""
 
 
 @command(
@@ -71,9 +64,7 @@ class Push(RegistryAccess, Patience):
         int | None, option("--compression-level", metavar="N", text="1 to 9 for gzip, 1 to 20 for zstd.")
     ] = None
     digestfile: Annotated[str, option("--digestfile", metavar="FILE", text="Write the manifest's digest to FILE.")] = ""
-    disable_content_trust: Annotated[
-        bool, option("--disable-content-trust", text="Means nothing; Docker's scripts give it.")
-    ] = False
+    disable_content_trust: ContentTrust = False
     force_compression: Annotated[
         bool | None,
         option("--force-compression", text="Do not use a blob that is there in another form (true with a format)."),
@@ -81,7 +72,7 @@ class Push(RegistryAccess, Patience):
     format: Annotated[
         str, option("--format", "-f", metavar="FORMAT", text="oci or v2s2; without: what the image has.")
     ] = ""
-    quiet: Annotated[bool, option("--quiet", "-q", text="No progress.")] = False
+    quiet: NoProgress = False
     remove_signatures: Annotated[
         bool, option("--remove-signatures", text="Send no signatures, which is so in any case.")
     ] = False
@@ -170,16 +161,13 @@ class Load:
         "rpod search --list-tags docker.io/library/debian",
     ],
 )
-class Search:
+class Search(RegistryAccess):
     """Look for images in registries."""
 
     term: Annotated[str, argument("TERM", "WORD, REGISTRY/WORD, or REGISTRY/ for everything.")]
-    authfile: Authfile = ""
-    cert_dir: CertDir = ""
     compatible: Annotated[bool, option("--compatible", text="Docker's columns: with stars, official, automated.")] = (
         False
     )
-    creds: Creds = ""
     filter: Annotated[
         list[str], option("--filter", "-f", metavar="KEY=VALUE", text="stars=N, is-official, is-automated.")
     ] = []
@@ -187,4 +175,3 @@ class Search:
     limit: Annotated[int, option("--limit", metavar="N", text="So many of each registry at most (25).")] = 25
     list_tags: Annotated[bool, option("--list-tags", text="The tags of the image TERM.")] = False
     no_trunc: NoTruncation = False
-    tls_verify: TlsVerify = None

@@ -1,12 +1,11 @@
 """``quadlet``, ``generate systemd``, ``auto-update``: containers as systemd user services."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Authfile, Filters, Format, TlsVerify
+from rootless.cli.options import Authfile, Filters, Format, NoHeading, TlsVerify
 
 Quadlets = Annotated[list[str], argument("[QUADLET]...", "Names of Quadlet files: web.container.")]
 ReloadSystemd = Annotated[bool, option("--reload-systemd", text="Let systemd read its units anew (true).")]
@@ -37,7 +36,7 @@ class List:
 
     filter: Filters = []
     format: Format = ""
-    noheading: Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")] = False
+    noheading: NoHeading = False
 
 
 @command(
@@ -152,7 +151,7 @@ class AutoUpdate:
     authfile: Authfile = ""
     dry_run: Annotated[bool, option("--dry-run", text="Only say what would be updated.")] = False
     format: Format = ""
-    noheading: Annotated[bool, option("--noheading", "-n", text="Leave the headings out.")] = False
+    noheading: NoHeading = False
     rollback: Annotated[bool, option("--rollback", text="Back to the old image if the unit does not start (true).")] = (
         True
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from rootless.cli.creation import Limits
 from rootless.cli.declare import command, option
-from rootless.cli.options import Latest, Limits, Names
+from rootless.cli.options import Latest, Names
 
 
 @command(

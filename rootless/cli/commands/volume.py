@@ -1,12 +1,11 @@
 """``volume create ls inspect rm prune exists export import mount unmount reload``."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import argument, command, option
-from rootless.cli.options import Filters, Format, NoHeading, ShortFormat
+from rootless.cli.options import Filters, Format, NoHeading, Pruning, ShortFormat
 
 _Volumes = Annotated[list[str], argument("[VOLUME]...")]
 
@@ -84,13 +83,8 @@ class Rm:
     runs="volume:prune",
     examples=["rpod volume prune", "rpod volume prune -f --filter label=temporary"],
 )
-class Prune:
+class Prune(Pruning):
     """Remove the volumes that no container uses."""
-
-    filter: Annotated[
-        list[str], option("--filter", metavar="KEY=VALUE", text="Only what fits: label=…, label!=…, until=TIME.")
-    ] = []
-    force: Annotated[bool, option("--force", "-f", text="Do not ask.")] = False
 
 
 @command("volume exists", runs="volume:exists", examples=["rpod volume exists data || rpod volume create data"])

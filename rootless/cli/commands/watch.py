@@ -1,12 +1,11 @@
 """``stats events``: what goes on."""
 
-# ruff: noqa: TC001  (Typer reads the annotations when it runs)
 from __future__ import annotations
 
 from typing import Annotated
 
 from rootless.cli.declare import command, option
-from rootless.cli.options import Format, Latest, Names, NoTruncation
+from rootless.cli.options import Format, Latest, Names, NoTruncation, Since, Until
 
 
 @command(
@@ -55,6 +54,6 @@ class Events:
     filter: Annotated[list[str], option("--filter", "-f", metavar="KEY=VALUE", text="Only what fits.")] = []
     format: Format = ""
     no_trunc: Annotated[bool, option("--no-trunc", text="Show ids in full (true).")] = True
-    since: Annotated[str, option("--since", metavar="TIME", text="From then on: 10m, 2024-05-01T12:00.")] = ""
+    since: Since = ""
     stream: Annotated[bool, option("--stream", text="Go on with what comes (true).")] = True
-    until: Annotated[str, option("--until", metavar="TIME", text="Up to then.")] = ""
+    until: Until = ""
