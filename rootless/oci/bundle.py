@@ -12,7 +12,7 @@ from rootless.oci import schema
 from rootless.runtime import security
 from rootless.runtime.attributes import POLICIES, SCHED_FLAGS, Attributes, parse_cpus
 from rootless.runtime.extras import Extras
-from rootless.runtime.hooks import KINDS, Hooks
+from rootless.runtime.hooks import Hooks
 from rootless.spec import Process, Spec, SpecError
 
 _WHOLE_MAP = "0          0 4294967295"
@@ -55,10 +55,11 @@ class Bundle:
         """What the specification lets be relative, or says in another place than rpod keeps it."""
         spec = self.spec
         for mount in spec.mounts:
+            mount.subpath = ""  # the engine's own property, which nobody else knows; so is a device's source
             if mount.type == "bind":
                 mount.source = os.path.join(self.directory, mount.source)
         for device in spec.devices:
-            device.source = _host_device(device.source, device.type, device.major, device.minor)
+            device.source = _host_device(device.path, device.type, device.major, device.minor)
             device.type = "c" if device.type == "u" else device.type
         spec.resources.unified.update(rare_limits(_part(self.document, "linux", "resources")))
         _drop_unknown_capabilities(spec.process)
@@ -176,11 +177,6 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
         )
     if not spec.root_path:
         raise SpecError("config.json: root.path is empty", _section("root.path"))
-    for kind, path in spec.namespaces.items():
-        if path and not path.startswith("/"):
-            raise SpecError(
-                f"config.json: linux.namespaces: the path of {kind} must be absolute", _section("linux.namespaces")
-            )
     for name in ("hostname", "domainname"):
         if document.get(name) and "uts" not in spec.namespaces:
             raise SpecError(f"config.json: {name} needs a uts namespace", _section(name))
@@ -188,11 +184,7 @@ def _check_rules(spec: Spec, document: dict[str, object]) -> None:
         raise SpecError("config.json: linux.timeOffsets needs a new time namespace", _section("linux.timeOffsets"))
     if (spec.uid_map or spec.gid_map) and "user" not in spec.namespaces:
         raise SpecError("config.json: linux.uidMappings needs a user namespace", _section("linux.uidMappings"))
-    _check_paths(spec, document)
     _check_process(_part(document, "process"))
-
-
-def _check_paths(spec: Spec, document: dict[str, object]) -> None:
     for index, mount in enumerate(spec.mounts):
         if mount.type == "fuse-overlayfs":
             # The engine's own word for a mount that its launcher serves; the kernel has no such type.
@@ -200,21 +192,11 @@ def _check_paths(spec: Spec, document: dict[str, object]) -> None:
                 f"config.json: mounts[{index}].type fuse-overlayfs does not work here",
                 "the type overlay, or mount it before and give it as a bind",
             )
-    for device in spec.devices:
-        if not device.path.startswith("/"):
-            raise SpecError("config.json: linux.devices[].path must be absolute", _section("linux.devices"))
-    hooks = _part(document, "hooks")
-    for kind in KINDS:
-        for index, hook in enumerate(_items(hooks, kind)):
-            if not str(hook["path"]).startswith("/"):
-                raise SpecError(f"config.json: hooks.{kind}[{index}].path must be absolute", _section("hooks"))
 
 
 def _check_process(process: dict[str, object]) -> None:
     if not process.get("args"):
         raise SpecError("config.json: process.args is empty", _section("process.args"))
-    if not str(process["cwd"]).startswith("/"):
-        raise SpecError("config.json: process.cwd must be an absolute path", _section("process.cwd"))
     for index, limit in enumerate(_items(process, "rlimits")):
         if str(limit["type"]).removeprefix("RLIMIT_").lower() not in security.LIMITS:
             raise SpecError(

@@ -15,7 +15,7 @@ WORKS, REFUSED, ACCEPTED = "+", "-", "~"
 
 # A line of "# FILE, SECTION", then: property | type | works (+), refused (-) or accepted without effect (~) | remark.
 # A remark goes on in the next line after two blanks.
-# A type with "!" is required; "a/b" is one of these words; "object[]" is a list of objects.
+# A type with "!" is required; "a/b" is one of these words; "object[]" is a list of objects; a "path" is absolute.
 TABLE = """
 # config.md, Specification version
 ociVersion | string! | + | 1.0.0 up to, not including, 2.0.0
@@ -25,7 +25,7 @@ root.path | string! | + | relative to the bundle; bound as it is
 root.readonly | bool | +
 # config.md, Mounts
 mounts | object[] | +
-mounts[].destination | string! | + | absolute
+mounts[].destination | path! | +
 mounts[].type | string | + | what the kernel mounts in a user namespace; `cgroup` is cgroup2; sysfs, mqueue and
   cgroup2 of a shared namespace are bound from the host
 mounts[].source | string | + | of a bind relative to the bundle
@@ -39,7 +39,7 @@ process.terminal | bool | + | the master goes to --console-socket; ONLCR is off
 process.consoleSize | object | +
 process.consoleSize.height | uint! | +
 process.consoleSize.width | uint! | +
-process.cwd | string! | + | absolute; made if missing
+process.cwd | path! | + | made if missing
 process.env | string[] | + | HOME is added where it is missing
 process.args | string[]! | +
 process.commandLine | string | ~ | of Windows
@@ -89,12 +89,12 @@ hooks.createContainer | object[] | +
 hooks.startContainer | object[] | + | as the program's user, after `start`
 hooks.poststart | object[] | + | a failure is a warning
 hooks.poststop | object[] | + | a failure is a warning
-hooks.*[].path | string! | + | absolute
+hooks.*[].path | path! | +
 hooks.*[].args | string[] | +
 hooks.*[].env | string[] | + | the whole environment
 hooks.*[].timeout | uint | + | in seconds
 # config.md, Annotations
-annotations | map | + | in `state`
+annotations | map | + | in `state`; `run.oci.keep_original_groups` works as crun has it
 # config-vm.md
 vm | object | -
 # config-windows.md
@@ -110,7 +110,7 @@ linux | object | +
 # config-linux.md, Namespaces
 linux.namespaces | object[] | + | there must be a mount namespace, and for an ordinary user a user namespace
 linux.namespaces[].type | pid/network/mount/ipc/uts/user/cgroup/time! | +
-linux.namespaces[].path | string | + | absolute; a mount namespace can only be new
+linux.namespaces[].path | path | + | a mount namespace can only be new
 # config-linux.md, User namespace mappings
 linux.uidMappings | object[] | + | container id 0 must be among them
 linux.uidMappings[].containerID | uint | +
@@ -131,8 +131,8 @@ linux.timeOffsets.boottime.nanosecs | uint | +
 # config-linux.md, Devices
 linux.devices | object[] | + | bound from the host: nobody makes device nodes in a user namespace
 linux.devices[].type | c/u/b! | + | `p` is refused
-linux.devices[].path | string! | + | absolute; the host's node of the same numbers is looked for there and in
-  /dev/char, /dev/block
+linux.devices[].path | path! | + | the host's node of the same numbers is looked for there and in /dev/char,
+  /dev/block
 linux.devices[].major | int! | +
 linux.devices[].minor | int! | +
 linux.devices[].fileMode | uint | ~ | the node is the host's own
@@ -201,7 +201,7 @@ linux.memoryPolicy | object | -
 # config-linux.md, Sysctl
 linux.sysctl | map | + | of the container's own namespaces
 # config-linux.md, Seccomp
-linux.seccomp | object | +
+linux.seccomp | object | + | here an unknown property is an error: the filter would be another than was meant
 linux.seccomp.defaultAction | string! | +
 linux.seccomp.defaultErrnoRet | uint | +
 linux.seccomp.architectures | string[] | +
@@ -220,9 +220,9 @@ linux.seccomp.syscalls[].args[].op | string! | +
 # config-linux.md, Rootfs Mount Propagation
 linux.rootfsPropagation | shared/slave/private/unbindable/rshared/rslave/rprivate/runbindable | +
 # config-linux.md, Masked Paths
-linux.maskedPaths | string[] | +
+linux.maskedPaths | path[] | +
 # config-linux.md, Readonly Paths
-linux.readonlyPaths | string[] | +
+linux.readonlyPaths | path[] | +
 # config-linux.md, Mount Label
 linux.mountLabel | string | - | SELinux's labels of mounts are not there yet
 # config-linux.md, Personality
@@ -233,6 +233,7 @@ linux.personality.flags | string[] | - | the specification has none
 _LAST_ID = 4294967294  # one more is (uid_t) -1, which means no id (setresuid(2))
 _WORDS: dict[str, tuple[type, str]] = {
     "string": (str, "a string"),
+    "path": (str, "an absolute path"),
     "bool": (bool, "true or false"),
     "int": (int, "a whole number"),
     "uint": (int, "a whole number of at least 0"),
@@ -279,6 +280,10 @@ class Property:
             return
         type_, words = _WORDS[kind]
         right = isinstance(value, type_) and not (type_ is int and isinstance(value, bool))
+        if right and kind == "path":
+            # Go writes "" for a path that is not there.
+            none = value == "" and self.kind == "path" and not self.required
+            right = none or (isinstance(value, str) and value.startswith("/"))
         if right and kind == "uint":
             right = isinstance(value, int) and value >= 0
         if right and kind == "id":

@@ -77,7 +77,7 @@ class Assembler:
         """The array of struct sock_filter. Raises UsageError over the kernel's limit."""
         if len(self.code) > MAX_INSTRUCTIONS:
             raise UsageError(
-                f"the seccomp profile needs {len(self.code)} instructions, the kernel takes {MAX_INSTRUCTIONS}",
+                f"it needs {len(self.code)} instructions, the kernel takes {MAX_INSTRUCTIONS}",
                 "leave architectures or rules with arguments out of the profile",
             )
         out = bytearray()

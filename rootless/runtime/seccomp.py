@@ -11,7 +11,7 @@ import os
 
 import rootless
 from rootless import log, paths
-from rootless.errors import UsageError, os_reason
+from rootless.errors import UnsupportedError, UsageError, os_reason
 from rootless.kernel import digest, fastjson, files
 from rootless.runtime.seccomp_profile import ARCHITECTURES
 
@@ -35,7 +35,7 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
     """``compile_profile`` for this machine, from the cache when the profile was compiled before.
 
     A damaged or unreadable cache file is compiled anew; a cache that cannot be written costs
-    time, nothing else.
+    time, nothing else. Raises UsageError, UnsupportedError.
     """
     machine = machine or os.uname().machine
     words = fastjson.dumps(profile).encode()
@@ -48,7 +48,10 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
         program = b""
     if program:
         return program
-    program = compile_profile(profile, machine)
+    try:
+        program = compile_profile(profile, machine)
+    except (UsageError, UnsupportedError) as error:
+        raise type(error)(f"config.json: linux.seccomp: {error.message}", error.hint) from error
     try:
         files.make_private(directory)
         files.write_atomic(path, _wrap(program), sync=False)
@@ -89,18 +92,18 @@ def load_profile(path: str, capabilities: frozenset[str]) -> dict[str, object]:
     except fastjson.JSONError as error:
         raise UsageError(f"the seccomp profile {path} is not JSON: {error}") from error
     try:
-        return _convert(_object(value, "the profile", _TOP_KEYS), capabilities)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", error.hint) from error
+        return _convert(_object(value, "it", _TOP_KEYS), capabilities)
+    except (UsageError, UnsupportedError) as error:
+        raise type(error)(f"the seccomp profile {path}: {error.message}", error.hint) from error
 
 
 def _object(value: object, what: str, keys: tuple[str, ...]) -> dict[str, object]:
     """``value`` as an object that has no key but ``keys``: a misspelt one would widen the profile."""
     if not isinstance(value, dict):
-        raise UsageError(f"seccomp profile: {what} must be an object")
+        raise UsageError(f"{what} must be an object")
     for key in value:
         if key not in keys:
-            raise UsageError(f"seccomp profile: {what} has an unknown key {key!r}", f"known are {', '.join(keys)}")
+            raise UsageError(f"{what} has an unknown key {key!r}", f"known are {', '.join(keys)}")
     return value
 
 
@@ -108,7 +111,7 @@ def _list(value: object, what: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise UsageError(f"seccomp profile: {what} must be a list")
+        raise UsageError(f"{what} must be a list")
     return value
 
 
@@ -151,7 +154,7 @@ def _errno(number: object, name: object) -> object:
 
     found = getattr(errno, name, None) if isinstance(name, str) and name.startswith("E") else None
     if not isinstance(found, int):
-        raise UsageError(f"seccomp profile: unknown errno {name!r}")
+        raise UsageError(f"unknown errno {name!r}")
     return found
 
 
@@ -160,7 +163,7 @@ def _rule(entry: dict[str, object]) -> dict[str, object]:
     names = _list(entry.get("names"), "names")
     if entry.get("name"):
         if names:
-            raise UsageError("seccomp profile: a rule has both name and names")
+            raise UsageError("a rule has both name and names")
         names = [entry["name"]]
     rule: dict[str, object] = {"names": names, "action": entry.get("action")}
     errno = _errno(entry.get("errnoRet"), entry.get("errno"))
@@ -193,7 +196,7 @@ def _excluded(condition: dict[str, object], capabilities: frozenset[str], machin
 def _version(text: object) -> tuple[int, int]:
     major, _, minor = str(text).partition(".")
     if not major.isdecimal() or not minor.isdecimal():
-        raise UsageError(f"seccomp profile: minKernel must be like 4.8, not {text!r}")
+        raise UsageError(f"minKernel must be like 4.8, not {text!r}")
     return int(major), int(minor)
 
 

@@ -99,14 +99,14 @@ class Rule:
 
 def _integer(value: object, what: str, largest: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise UsageError(f"seccomp profile: {what} must be a number from 0 to {largest}, not {value!r}", HINT)
+        raise UsageError(f"{what} must be a number from 0 to {largest}, not {value!r}", HINT)
     return value
 
 
 def _action(name: object, errno: object) -> int:
     """SECCOMP_RET_* with its data for an action's name and errnoRet (None: EPERM)."""
     if not isinstance(name, str) or name not in ACTIONS:
-        raise UsageError(f"seccomp profile: unknown action {name!r}", f"known are {', '.join(ACTIONS)}")
+        raise UsageError(f"unknown action {name!r}", f"known are {', '.join(ACTIONS)}")
     if name not in _WITH_ERRNO:
         return ACTIONS[name]
     return ACTIONS[name] | (_EPERM if errno is None else _integer(errno, "errnoRet", _MAX_ERRNO))
@@ -114,15 +114,13 @@ def _action(name: object, errno: object) -> int:
 
 def _condition(argument: object) -> Condition:
     if not isinstance(argument, dict):
-        raise UsageError(f"seccomp profile: an argument must be an object, not {argument!r}", HINT)
+        raise UsageError(f"an argument must be an object, not {argument!r}", HINT)
     if unknown := [key for key in argument if key not in ("index", "value", "valueTwo", "op")]:
-        raise UsageError(f"seccomp profile: an argument has no key {unknown[0]!r}", HINT)
+        raise UsageError(f"an argument has no key {unknown[0]!r}", HINT)
     name = argument.get("op")
     operator = name.removeprefix("SCMP_CMP_") if isinstance(name, str) else ""
     if operator not in OPERATORS:
-        raise UsageError(
-            f"seccomp profile: unknown operator {name!r}", f"known are SCMP_CMP_ with {', '.join(OPERATORS)}"
-        )
+        raise UsageError(f"unknown operator {name!r}", f"known are SCMP_CMP_ with {', '.join(OPERATORS)}")
     return Condition(
         _integer(argument.get("index"), "index of an argument", 5),
         operator,
@@ -134,16 +132,16 @@ def _condition(argument: object) -> Condition:
 def _entry_rules(entry: object) -> tuple[list[str], list[Rule]]:
     """The names of one element of ``syscalls`` and the rules that it gives each of them."""
     if not isinstance(entry, dict):
-        raise UsageError(f"seccomp profile: an element of syscalls must be an object, not {entry!r}", HINT)
+        raise UsageError(f"an element of syscalls must be an object, not {entry!r}", HINT)
     if unknown := [key for key in entry if key not in ("names", "action", "errnoRet", "args")]:
-        raise UsageError(f"seccomp profile: an element of syscalls has no key {unknown[0]!r}", HINT)
+        raise UsageError(f"an element of syscalls has no key {unknown[0]!r}", HINT)
     names = entry.get("names")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UsageError("seccomp profile: names of syscalls must be a list of strings", HINT)
+        raise UsageError("names of syscalls must be a list of strings", HINT)
     action = _action(entry.get("action"), entry.get("errnoRet"))
     arguments = entry.get("args") or []
     if not isinstance(arguments, list):
-        raise UsageError("seccomp profile: args of syscalls must be a list", HINT)
+        raise UsageError("args of syscalls must be a list", HINT)
     conditions = [_condition(argument) for argument in arguments]
     if len({condition.index for condition in conditions}) < len(conditions):
         return names, [Rule(action, [condition]) for condition in conditions]
@@ -154,7 +152,7 @@ def _rules_by_name(profile: Mapping[str, object]) -> dict[str, list[Rule]]:
     """The rules of every system call that the profile names, in the order in which they are tried."""
     entries = profile.get("syscalls") or []
     if not isinstance(entries, list):
-        raise UsageError("seccomp profile: syscalls must be a list", HINT)
+        raise UsageError("syscalls must be a list", HINT)
     found: dict[str, list[Rule]] = {}
     for entry in entries:
         names, rules = _entry_rules(entry)
@@ -286,37 +284,37 @@ def _architectures(profile: Mapping[str, object], machine: str) -> list[str]:
         )
     wanted = profile.get("architectures") or []
     if not isinstance(wanted, list):
-        raise UsageError("seccomp profile: architectures must be a list", HINT)
+        raise UsageError("architectures must be a list", HINT)
     for name in wanted:
         if not isinstance(name, str) or not name.startswith("SCMP_ARCH_"):
-            raise UsageError(f"seccomp profile: unknown architecture {name!r}", HINT)
+            raise UsageError(f"unknown architecture {name!r}", HINT)
     own, *others = ARCHITECTURES[machine]
     return [own, *(name for name in others if name in wanted)]
 
 
 def _check_top(profile: Mapping[str, object]) -> None:
     if unknown := [key for key in profile if key not in _PROFILE_KEYS]:
-        raise UsageError(f"seccomp profile: there is no key {unknown[0]!r}", HINT)
+        raise UsageError(f"there is no key {unknown[0]!r}", HINT)
     flags = profile.get("flags") or []
     if not isinstance(flags, list):
-        raise UsageError("seccomp profile: flags must be a list", HINT)
+        raise UsageError("flags must be a list", HINT)
     for flag in flags:
         if flag not in SECCOMP_FLAGS:
-            raise UsageError(f"seccomp profile: unknown flag {flag!r}", f"known are {', '.join(SECCOMP_FLAGS)}")
+            raise UsageError(f"unknown flag {flag!r}", f"known are {', '.join(SECCOMP_FLAGS)}")
     entries = profile.get("syscalls") or []
     actions = [profile.get("defaultAction")]
     actions += (
         [entry.get("action") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     )
     if "SCMP_ACT_NOTIFY" in actions and not profile.get("listenerPath"):
-        raise UnsupportedError("seccomp profile: SCMP_ACT_NOTIFY needs an agent: there is no listenerPath")
+        raise UnsupportedError("SCMP_ACT_NOTIFY needs an agent: there is no listenerPath")
 
 
 def compile_profile(profile: Mapping[str, object], machine: str) -> bytes:
     """The BPF program (an array of 8-byte struct sock_filter) of an OCI ``linux.seccomp`` object.
 
     ``machine`` is what uname(2) calls the kernel's architecture. Raises UsageError for what is
-    malformed, UnsupportedError for what is known and not possible.
+    malformed, UnsupportedError for what is known and not possible; where it stands is the caller's to say.
     """
     _check_top(profile)
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))

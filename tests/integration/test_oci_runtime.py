@@ -196,7 +196,7 @@ def test_exec_by_options_and_by_file(running: Runtime, tmp_path: Path) -> None:
     assert running.ok("exec", "--process", str(process), "c").split() == ["file", "0077"]
     process.write_text(json.dumps({"args": ["true"], "cwd": 5}))
     done = running("exec", "--process", str(process), "c")
-    assert "process.cwd must be a string" in done.err and "config.md, Process" in done.err
+    assert "process.cwd must be an absolute path, not 5" in done.err and "config.md, Process" in done.err
 
 
 def test_exec_detached_writes_its_pid(running: Runtime, tmp_path: Path) -> None:
@@ -572,12 +572,23 @@ WRONG = {
         "linux.resources.memory.limit must be a whole number",
         "config-linux.md, Memory",
     ),
-    "linux.seccomp.defaultAction": ("SCMP_ACT_MAYBE", "unknown action 'SCMP_ACT_MAYBE'", ""),
+    "linux.seccomp": (
+        {"defaultAction": "SCMP_ACT_MAYBE"},
+        "config.json: linux.seccomp: unknown action 'SCMP_ACT_MAYBE'",
+        "known are",
+    ),
+    "linux.maskedPaths": (["/proc/keys", "proc/kcore"], "linux.maskedPaths[1] must be an absolute path", "Masked"),
+    "linux.readonlyPaths": ([""], "linux.readonlyPaths[0] must be an absolute path, not ''", "Readonly Paths"),
+    "linux.namespaces.1.path": ("proc", "linux.namespaces[1].path must be an absolute path", "Namespaces"),
     "linux.sysctl": ({"kernel.panic": "1"}, "kernel.panic", ""),
     "linux.rootfsPropagation": ("most", "linux.rootfsPropagation must be one of shared", "Rootfs Mount Propagation"),
     "linux.timeOffsets": ({"boottime": {"secs": 1}}, "linux.timeOffsets needs a new time namespace", "Offset for Time"),
     "linux.devices": ([{"path": "/dev/x", "type": "c", "major": 9999, "minor": 1}], "", ""),
-    "hooks": ({"prestart": [{"path": "relative"}]}, "hooks.prestart[0].path must be absolute", "Hooks"),
+    "hooks": (
+        {"prestart": [{"path": "relative"}]},
+        "hooks.prestart[0].path must be an absolute path, not 'relative'",
+        "Hooks",
+    ),
     "hooks.poststop": ([{}], "hooks.poststop[0].path is missing", "Hooks"),
     "process.scheduler": ({"policy": "SCHED_ODD"}, "process.scheduler.policy must be one of", "config.md, Process"),
     "process.apparmorProfile": ("mine", "AppArmor", ""),
@@ -613,7 +624,13 @@ def test_a_bundle_that_is_none(runtime: Runtime, tmp_path: Path) -> None:
 def test_unknown_properties_are_ignored(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
     spec["novel"] = {"x": 1}
     spec["linux"]["novel"] = [1]
-    assert runtime.run(tmp_path / "b", shell(spec, "echo fine")).out == "fine\n"
+    # Two that the engine writes into its own config.json mean nothing in another's.
+    (tmp_path / "shown" / "part").mkdir(parents=True)
+    bind = {"destination": "/m", "type": "bind", "source": str(tmp_path / "shown"), "options": ["rbind"]}
+    spec["mounts"].append(bind | {"subpath": "part"})
+    device = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "source": "/dev/zero"}
+    spec["linux"]["devices"] = [device]
+    assert runtime.run(tmp_path / "b", shell(spec, "ls /m; echo fine")).out == "part\nfine\n"
 
 
 def test_features_and_spec(runtime: Runtime, rootfs: Path, tmp_path: Path) -> None:
