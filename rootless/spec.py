@@ -6,54 +6,11 @@ value of the wrong type is a SpecError that names the property as that document 
 
 from __future__ import annotations
 
-from rootless.errors import RpodError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import TypeVar
-
-    T = TypeVar("T")
+from rootless.checked import SpecError, string_map, strings, take
+from rootless.resources import Resources
 
 KEEP_GROUPS = "run.oci.keep_original_groups"  # an annotation of crun's
 OCI_VERSION = "1.0.2"
-
-
-class SpecError(RpodError):
-    """A property of config.json that is missing or wrong."""
-
-
-def _take(value: object, key: str, kind: type[T], default: T, where: str) -> T:
-    """``value[key]`` checked to be of ``kind``; ``default`` where it is missing or null."""
-    assert isinstance(value, dict)
-    found = value.get(key)
-    if found is None:
-        return default
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-        raise SpecError(f"config.json: {where}{key} must be {_WORDS[kind]}")
-    return found
-
-
-_WORDS: dict[type, str] = {
-    str: "a string",
-    int: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def _strings(value: object, key: str, where: str) -> list[str]:
-    found = _take(value, key, list, [], where)
-    if not all(isinstance(item, str) and "\0" not in item for item in found):
-        raise SpecError(f"config.json: {where}{key} must be a list of strings without NUL")
-    return found
-
-
-def _string_map(value: object, key: str, where: str) -> dict[str, str]:
-    found = _take(value, key, dict, {}, where)
-    if not all(isinstance(item, str) for item in found.values()):
-        raise SpecError(f"config.json: {where}{key} must hold strings only")
-    return found
 
 
 class Mount:
@@ -81,17 +38,17 @@ class Mount:
     @classmethod
     def from_json(cls, value: object) -> Mount:
         """Check one entry."""
-        destination = _take(value, "destination", str, "", "mounts[].")
+        destination = take(value, "destination", str, "", "mounts[].")
         if not destination.startswith("/"):
             raise SpecError(
                 "config.json: mounts[].destination must be an absolute path", "runtime-spec, config.md, Mounts"
             )
-        options = _strings(value, "options", "mounts[].")
-        type_ = _take(value, "type", str, "", "mounts[].")
+        options = strings(value, "options", "mounts[].")
+        type_ = take(value, "type", str, "", "mounts[].")
         if "bind" in options or "rbind" in options:
             type_ = "bind"  # whatever stands there: "none" is usual
-        self = cls(destination, type_, _take(value, "source", str, "", "mounts[]."), options)
-        self.subpath = _take(value, "subpath", str, "", "mounts[].")
+        self = cls(destination, type_, take(value, "source", str, "", "mounts[]."), options)
+        self.subpath = take(value, "subpath", str, "", "mounts[].")
         return self
 
 
@@ -117,11 +74,11 @@ class Device:
         """Check one entry."""
         where = "linux.devices[]."
         return cls(
-            _take(value, "path", str, "", where),
-            _take(value, "type", str, "c", where),
-            _take(value, "major", int, 0, where),
-            _take(value, "minor", int, 0, where),
-            _take(value, "source", str, "", where),
+            take(value, "path", str, "", where),
+            take(value, "type", str, "c", where),
+            take(value, "major", int, 0, where),
+            take(value, "minor", int, 0, where),
+            take(value, "source", str, "", where),
         )
 
 
@@ -196,146 +153,28 @@ class Process:
         """Check ``process``."""
         where = "process."
         self = cls()
-        self.args = _strings(value, "args", where)
-        self.env = _strings(value, "env", where)
-        self.cwd = _take(value, "cwd", str, "/", where)
-        self.terminal = _take(value, "terminal", bool, False, where)
-        user = _take(value, "user", dict, {}, where)
-        self.uid = _take(user, "uid", int, 0, "process.user.")
-        self.gid = _take(user, "gid", int, 0, "process.user.")
-        self.groups = [int(gid) for gid in _take(user, "additionalGids", list, [], "process.user.")]
-        self.umask = _take(user, "umask", int, 0o022, "process.user.")
-        sets = _take(value, "capabilities", dict, {}, where)
+        self.args = strings(value, "args", where)
+        self.env = strings(value, "env", where)
+        self.cwd = take(value, "cwd", str, "/", where)
+        self.terminal = take(value, "terminal", bool, False, where)
+        user = take(value, "user", dict, {}, where)
+        self.uid = take(user, "uid", int, 0, "process.user.")
+        self.gid = take(user, "gid", int, 0, "process.user.")
+        self.groups = [int(gid) for gid in take(user, "additionalGids", list, [], "process.user.")]
+        self.umask = take(user, "umask", int, 0o022, "process.user.")
+        sets = take(value, "capabilities", dict, {}, where)
         for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
-            setattr(self, name, _strings(sets, name, "process.capabilities."))
-        for limit in _take(value, "rlimits", list, [], where):
+            setattr(self, name, strings(sets, name, "process.capabilities."))
+        for limit in take(value, "rlimits", list, [], where):
             at = "process.rlimits[]."
             self.rlimits.append(
-                (_take(limit, "type", str, "", at), _take(limit, "soft", int, 0, at), _take(limit, "hard", int, 0, at))
+                (take(limit, "type", str, "", at), take(limit, "soft", int, 0, at), take(limit, "hard", int, 0, at))
             )
-        self.no_new_privileges = _take(value, "noNewPrivileges", bool, False, where)
+        self.no_new_privileges = take(value, "noNewPrivileges", bool, False, where)
         if isinstance(value, dict) and value.get("oomScoreAdj") is not None:
-            self.oom_score_adj = _take(value, "oomScoreAdj", int, 0, where)
-        self.apparmor_profile = _take(value, "apparmorProfile", str, "", where)
+            self.oom_score_adj = take(value, "oomScoreAdj", int, 0, where)
+        self.apparmor_profile = take(value, "apparmorProfile", str, "", where)
         return self
-
-
-class Resources:
-    """``linux.resources`` of cgroup v2: bytes, microseconds, counts; None where no limit is set."""
-
-    __slots__ = (
-        "cpu_period_us",
-        "cpu_quota_us",
-        "cpu_shares",
-        "cpuset_cpus",
-        "cpuset_mems",
-        "io_device_weights",
-        "io_throttles",
-        "io_weight",
-        "memory",
-        "memory_reservation",
-        "memory_swap",
-        "pids",
-        "unified",
-    )
-
-    def __init__(self) -> None:
-        self.memory: int | None = None
-        self.memory_swap: int | None = None  # memory plus swap; -1 = unlimited
-        self.memory_reservation: int | None = None
-        self.cpu_quota_us: int | None = None
-        self.cpu_period_us: int | None = None
-        self.cpu_shares: int | None = None
-        self.cpuset_cpus = ""
-        self.cpuset_mems = ""
-        self.pids: int | None = None
-        self.io_weight: int | None = None  # 10 to 1000
-        self.io_device_weights: list[tuple[int, int, int]] = []  # (major, minor, weight)
-        self.io_throttles: list[tuple[str, int, int, int]] = []  # (rbps|riops|wbps|wiops, major, minor, rate)
-        self.unified: dict[str, str] = {}  # file of the cgroup -> value
-
-    def to_json(self) -> dict[str, object]:
-        """As in the specification, without what is not set."""
-        groups: dict[str, dict[str, object]] = {
-            "memory": {"limit": self.memory, "swap": self.memory_swap, "reservation": self.memory_reservation},
-            "cpu": {
-                "quota": self.cpu_quota_us,
-                "period": self.cpu_period_us,
-                "shares": self.cpu_shares,
-                "cpus": self.cpuset_cpus or None,
-                "mems": self.cpuset_mems or None,
-            },
-            "pids": {"limit": self.pids},
-        }
-        if self.io_weight is not None or self.io_device_weights or self.io_throttles:
-            groups["blockIO"] = self._io_to_json()
-        result: dict[str, object] = {}
-        for name, group in groups.items():
-            present = {key: item for key, item in group.items() if item is not None}
-            if present:
-                result[name] = present
-        if self.unified:
-            result["unified"] = self.unified
-        return result
-
-    def _io_to_json(self) -> dict[str, object]:
-        group: dict[str, object] = {"weight": self.io_weight}
-        if self.io_device_weights:
-            group["weightDevice"] = [
-                {"major": major, "minor": minor, "weight": weight} for major, minor, weight in self.io_device_weights
-            ]
-        for key, name in _THROTTLES.items():
-            found = [{"major": a, "minor": b, "rate": rate} for k, a, b, rate in self.io_throttles if k == key]
-            if found:
-                group[name] = found
-        return group
-
-    @classmethod
-    def from_json(cls, value: object) -> Resources:
-        """Check ``linux.resources``."""
-        self = cls()
-        where = "linux.resources."
-        memory = _take(value, "memory", dict, {}, where)
-        cpu = _take(value, "cpu", dict, {}, where)
-        pids = _take(value, "pids", dict, {}, where)
-        for group, key, slot in (
-            (memory, "limit", "memory"),
-            (memory, "swap", "memory_swap"),
-            (memory, "reservation", "memory_reservation"),
-            (cpu, "quota", "cpu_quota_us"),
-            (cpu, "period", "cpu_period_us"),
-            (cpu, "shares", "cpu_shares"),
-            (pids, "limit", "pids"),
-        ):
-            if group.get(key) is not None:
-                setattr(self, slot, _take(group, key, int, 0, where))
-        self.cpuset_cpus = _take(cpu, "cpus", str, "", where)
-        self.cpuset_mems = _take(cpu, "mems", str, "", where)
-        self.unified = _string_map(value, "unified", where)
-        self._io_from_json(_take(value, "blockIO", dict, {}, where))
-        return self
-
-    def _io_from_json(self, group: dict[str, object]) -> None:
-        where = "linux.resources.blockIO."
-        if group.get("weight") is not None:
-            self.io_weight = _take(group, "weight", int, 0, where)
-        for item in _take(group, "weightDevice", list, [], where):
-            at = f"{where}weightDevice[]."
-            major, minor, weight = (_take(item, key, int, 0, at) for key in ("major", "minor", "weight"))
-            self.io_device_weights.append((major, minor, weight))
-        for key, name in _THROTTLES.items():
-            for item in _take(group, name, list, [], where):
-                major, minor, rate = (_take(item, field, int, 0, f"{where}{name}[].") for field in _THROTTLE_FIELDS)
-                self.io_throttles.append((key, major, minor, rate))
-
-
-_THROTTLES = {
-    "rbps": "throttleReadBpsDevice",
-    "wbps": "throttleWriteBpsDevice",
-    "riops": "throttleReadIOPSDevice",
-    "wiops": "throttleWriteIOPSDevice",
-}
-_THROTTLE_FIELDS = ("major", "minor", "rate")
 
 
 class Spec:
@@ -379,6 +218,11 @@ class Spec:
         self.annotations: dict[str, str] = {}
 
     @property
+    def foreign(self) -> bool:
+        """Whether another engine wrote it, so that errors name its properties, and not rpod's options."""
+        return self.resources.foreign
+
+    @property
     def keep_groups(self) -> bool:
         """Whether the program keeps the caller's further groups."""
         return self.annotations.get(KEEP_GROUPS, "0") != "0"
@@ -415,34 +259,34 @@ class Spec:
         if not isinstance(value, dict):
             raise SpecError("config.json must be an object")
         self = cls()
-        self.process = Process.from_json(_take(value, "process", dict, {}, ""))
-        root = _take(value, "root", dict, {}, "")
-        self.root_path = _take(root, "path", str, "", "root.")
-        self.root_readonly = _take(root, "readonly", bool, False, "root.")
-        self.hostname = _take(value, "hostname", str, "", "")
-        self.mounts = [Mount.from_json(item) for item in _take(value, "mounts", list, [], "")]
-        self.annotations = _string_map(value, "annotations", "")
-        self._linux_from_json(_take(value, "linux", dict, {}, ""))
+        self.process = Process.from_json(take(value, "process", dict, {}, ""))
+        root = take(value, "root", dict, {}, "")
+        self.root_path = take(root, "path", str, "", "root.")
+        self.root_readonly = take(root, "readonly", bool, False, "root.")
+        self.hostname = take(value, "hostname", str, "", "")
+        self.mounts = [Mount.from_json(item) for item in take(value, "mounts", list, [], "")]
+        self.annotations = string_map(value, "annotations", "")
+        self._linux_from_json(take(value, "linux", dict, {}, ""))
         return self
 
     def _linux_from_json(self, linux: dict[str, object]) -> None:
         where = "linux."
-        for item in _take(linux, "namespaces", list, [], where):
-            kind = _take(item, "type", str, "", "linux.namespaces[].")
+        for item in take(linux, "namespaces", list, [], where):
+            kind = take(item, "type", str, "", "linux.namespaces[].")
             if kind in self.namespaces:
                 raise SpecError(
                     f"config.json: linux.namespaces has {kind!r} twice", "runtime-spec, config-linux.md, Namespaces"
                 )
-            self.namespaces[kind] = _take(item, "path", str, "", "linux.namespaces[].")
+            self.namespaces[kind] = take(item, "path", str, "", "linux.namespaces[].")
         self.uid_map = _map_from_json(linux, "uidMappings")
         self.gid_map = _map_from_json(linux, "gidMappings")
-        self.devices = [Device.from_json(item) for item in _take(linux, "devices", list, [], where)]
-        self.sysctl = _string_map(linux, "sysctl", where)
-        self.masked_paths = _strings(linux, "maskedPaths", where)
-        self.readonly_paths = _strings(linux, "readonlyPaths", where)
-        self.seccomp = _take(linux, "seccomp", dict, {}, where)
-        self.resources = Resources.from_json(_take(linux, "resources", dict, {}, where))
-        self.cgroups_path = _take(linux, "cgroupsPath", str, "", where)
+        self.devices = [Device.from_json(item) for item in take(linux, "devices", list, [], where)]
+        self.sysctl = string_map(linux, "sysctl", where)
+        self.masked_paths = strings(linux, "maskedPaths", where)
+        self.readonly_paths = strings(linux, "readonlyPaths", where)
+        self.seccomp = take(linux, "seccomp", dict, {}, where)
+        self.resources = Resources.from_json(take(linux, "resources", dict, {}, where))
+        self.cgroups_path = take(linux, "cgroupsPath", str, "", where)
 
 
 def _map_to_json(extents: list[list[int]]) -> list[dict[str, int]]:
@@ -452,6 +296,6 @@ def _map_to_json(extents: list[list[int]]) -> list[dict[str, int]]:
 def _map_from_json(linux: dict[str, object], key: str) -> list[list[int]]:
     where = f"linux.{key}[]."
     return [
-        [_take(item, name, int, 0, where) for name in ("containerID", "hostID", "size")]
-        for item in _take(linux, key, list, [], "linux.")
+        [take(item, name, int, 0, where) for name in ("containerID", "hostID", "size")]
+        for item in take(linux, key, list, [], "linux.")
     ]

@@ -8,7 +8,7 @@ from rootless.engine import start, values
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import UsageError
 from rootless.kernel import process, spawn
-from rootless.runtime import cgroup, join, security, terminal
+from rootless.runtime import join, limits, security, terminal
 from rootless.state import events
 from rootless.state.container import Container, not_running, paused
 
@@ -58,7 +58,7 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     plan.groups = [] if options.user else container.record.groups
     plan.shifted = start.is_shifted(container.record)
     plan.cgroup = state.run.cgroup
-    plan.limited = bool(set(cgroup.wanted_limits(plan.spec.resources)) - start.default_limits(plan.spec))
+    plan.limited = bool(set(limits.wanted(plan.spec.resources)) - start.default_limits(plan.spec))
     if personality := container.record.rare.get("personality"):
         from rootless.runtime.attributes import Attributes
 

@@ -59,15 +59,16 @@ def info() -> dict[str, object]:
 
 
 def _host(settings: Config) -> dict[str, object]:
+    from rootless.kernel import cgroup2
     from rootless.runtime import cgroup
 
     memory = _meminfo()
     helpers = f"{os.path.dirname(rootless.__file__)}/_bin"
     return {
         "arch": architecture(),
-        "cgroupControllers": cgroup.controllers(cgroup.own_path()),
+        "cgroupControllers": cgroup2.controllers(cgroup2.own_path()),
         "cgroupManager": cgroup.manager(settings.engine.cgroup_manager),
-        "cgroupVersion": "v2" if cgroup.unified() else "v1",
+        "cgroupVersion": "v2" if cgroup2.unified() else "v1",
         "cpuUtilization": _cpu_utilization(),
         "cpus": len(os.sched_getaffinity(0)),
         "distribution": _distribution(),

@@ -9,7 +9,8 @@ from rootless.state import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rootless.spec import Resources, Spec
+    from rootless.resources import Resources
+    from rootless.spec import Spec
     from rootless.state.container import Container, State
     from rootless.state.record import ContainerRecord
 

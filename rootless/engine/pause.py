@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rootless.errors import LimitError, StateError, os_reason
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2
 from rootless.state import events
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def _freeze(container: Container, *, frozen: bool) -> None:
     run = container.run_record()
     verb = "paused" if frozen else "unpaused"
     try:
-        cgroup.freeze(run.cgroup if run else "", frozen)
+        cgroup2.freeze(run.cgroup if run else "", frozen)
     except FileNotFoundError:
         pass  # it ended just now, and its cgroup with it
     except LimitError as error:

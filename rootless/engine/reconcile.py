@@ -6,8 +6,7 @@ import os
 
 from rootless import paths
 from rootless.errors import NotFoundError
-from rootless.kernel import files, process, userns
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2, files, process, userns
 from rootless.state import events
 from rootless.state.containers import Containers
 from rootless.storage.staging import Staging
@@ -25,7 +24,7 @@ def release(container: Container) -> None:
     run = container.run_record()
     if run is not None and run.boot_id == paths.boot_id():
         _end_survivors(run)
-        cgroup.remove(run.cgroup)
+        cgroup2.remove(run.cgroup)
     for name in ("attach", "gate", "slirp.sock"):
         try:
             os.unlink(f"{container.run_directory}/{name}")
@@ -39,7 +38,7 @@ def _end_survivors(run: RunRecord) -> None:
     for pid, ticks in run.helpers:
         process.kill(pid, ticks)
     if run.cgroup:
-        cgroup.kill(run.cgroup)
+        cgroup2.kill(run.cgroup)
 
 
 def living(store: Containers) -> Iterator[tuple[Container, State]]:

@@ -11,7 +11,7 @@ from rootless.errors import UsageError, os_reason
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.options import ResourceOptions
-    from rootless.spec import Resources
+    from rootless.resources import Resources
 
 _CPU_PERIOD_US = 100000
 _LEAST_MEMORY = 1 << 19

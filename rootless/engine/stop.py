@@ -10,8 +10,7 @@ import time
 from rootless import log
 from rootless.engine import client, values
 from rootless.errors import LaunchError, RpodError, StateError, StorageError, os_reason
-from rootless.kernel import files, process
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2, files, process
 from rootless.state import events
 from rootless.state.container import Container, not_running
 
@@ -78,7 +77,7 @@ def _kill_unrecorded(container: Container) -> None:
     words = files.read_file(f"/proc/{pid}/cmdline").decode("utf-8", "surrogateescape").split("\0")
     process.kill(pid, process.start_ticks(pid))
     if "--cgroup" in words:
-        cgroup.remove(words[words.index("--cgroup") + 1])
+        cgroup2.remove(words[words.index("--cgroup") + 1])
     with_monitor.close()
 
 

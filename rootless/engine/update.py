@@ -6,8 +6,8 @@ from rootless.engine import resources as rules
 from rootless.engine import start, values
 from rootless.errors import LimitError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files
-from rootless.runtime import cgroup, live_limits
-from rootless.spec import Resources
+from rootless.resources import Resources
+from rootless.runtime import cgroup, limits, live_limits
 from rootless.state import events
 
 TYPE_CHECKING = False
@@ -46,23 +46,23 @@ def update(container: Container, options: UpdateOptions) -> None:
     events.of_container(record, "update")
 
 
-def _apply(options: UpdateOptions, limits: Resources) -> list[str]:
-    """Set in ``limits`` what the options say; returns the names of what has changed."""
-    before = Resources.from_json(fastjson.loads(fastjson.dumps(limits.to_json())))
-    rules.apply(options, limits)
-    limits.io_device_weights = list({item[:2]: item for item in limits.io_device_weights}.values())
-    limits.io_throttles = list({item[:3]: item for item in limits.io_throttles}.values())
-    if limits.memory is not None and 0 <= (limits.memory_swap or -1) < limits.memory:
+def _apply(options: UpdateOptions, wanted: Resources) -> list[str]:
+    """Set in ``wanted`` what the options say; returns the names of what has changed."""
+    before = Resources.from_json(fastjson.loads(fastjson.dumps(wanted.to_json())))
+    rules.apply(options, wanted)
+    wanted.io_device_weights = list({item[:2]: item for item in wanted.io_device_weights}.values())
+    wanted.io_throttles = list({item[:3]: item for item in wanted.io_throttles}.values())
+    if wanted.memory is not None and 0 <= (wanted.memory_swap or -1) < wanted.memory:
         raise UsageError(
-            f"--memory is more than memory and swap together may be ({limits.memory_swap} bytes)",
+            f"--memory is more than memory and swap together may be ({wanted.memory_swap} bytes)",
             "give --memory-swap, too",
         )
     changed = [
-        name for name in Resources.__slots__ if name != "unified" and getattr(limits, name) != getattr(before, name)
+        name for name in Resources.__slots__ if name != "unified" and getattr(wanted, name) != getattr(before, name)
     ]
-    if "memory" in changed and limits.memory_swap is not None and "memory_swap" not in changed:
+    if "memory" in changed and wanted.memory_swap is not None and "memory_swap" not in changed:
         changed.append("memory_swap")  # the kernel counts swap apart from memory
-    return changed + [key for key, value in limits.unified.items() if before.unified.get(key) != value]
+    return changed + [key for key, value in wanted.unified.items() if before.unified.get(key) != value]
 
 
 def _environment(options: UpdateOptions, spec: Spec) -> None:
@@ -79,7 +79,7 @@ def _limit(container: Container, names: list[str], spec: Spec) -> Callable[[], N
         return lambda: None
     state = container.state()
     if not (state.running or state.waits):
-        kept = frozenset(set(cgroup.wanted_limits(spec.resources)) - set(names)) | start.default_limits(spec)
+        kept = frozenset(set(limits.wanted(spec.resources)) - set(names)) | start.default_limits(spec)
         cgroup.check(
             spec.resources,
             parent=container.record.cgroup_parent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import log
+from rootless.checked import SpecError
 from rootless.errors import LaunchError, UnsupportedError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.kernel.userns import Extent, IdMap
@@ -13,7 +14,11 @@ from rootless.runtime import security
 from rootless.runtime.attributes import POLICIES, SCHED_FLAGS, Attributes, parse_cpus
 from rootless.runtime.extras import Extras
 from rootless.runtime.hooks import Hooks
-from rootless.spec import Process, Spec, SpecError
+from rootless.spec import Process, Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.resources import Resources
 
 _WHOLE_MAP = "0          0 4294967295"
 _MOST_BYTES = 64 << 20
@@ -61,7 +66,7 @@ class Bundle:
         for device in spec.devices:
             device.source = _host_device(device.path, device.type, device.major, device.minor)
             device.type = "c" if device.type == "u" else device.type
-        spec.resources.unified.update(rare_limits(_part(self.document, "linux", "resources")))
+        complete_resources(spec.resources, _part(self.document, "linux", "resources"))
         _drop_unknown_capabilities(spec.process)
 
     def maps(self) -> IdMap | None:
@@ -258,7 +263,13 @@ def _host_device(path: str, kind: str, major: int, minor: int) -> str:
     return os.path.realpath(f"/dev/{'block' if kind == 'b' else 'char'}/{major}:{minor}")
 
 
-def rare_limits(resources: dict[str, object]) -> dict[str, str]:
+def complete_resources(resources: Resources, described: dict[str, object]) -> None:
+    """What the engine's own limits never are: named by properties, and some of them rare."""
+    resources.foreign = True
+    resources.unified.update(_rare_limits(described))
+
+
+def _rare_limits(resources: dict[str, object]) -> dict[str, str]:
     """The limits that cgroup v2 has as a file and ``Resources`` has no word for (cgroup-v2.rst)."""
     found: dict[str, str] = {}
     cpu = _part(resources, "cpu")

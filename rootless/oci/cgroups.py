@@ -6,7 +6,8 @@ import os
 
 from rootless import log
 from rootless.errors import LimitError, UsageError, os_reason
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2
+from rootless.runtime import cgroup, limits, scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def create(spec: Spec, name: str, parsed: Parsed, announce: Callable[[str], None
         return _without(spec)
     if manager == "systemd":
         slice_, unit = _unit(spec.cgroups_path, name)
-        base, leaf = cgroup.systemd_scope(unit, f"container {name}", slice_), "container"
+        base, leaf = scope.make(unit, f"container {name}", slice_), "container"
     else:
         base, leaf = _place(spec, name)
         if not _can_make(base):
@@ -44,15 +45,13 @@ def _manager(parsed: Parsed) -> str:
     wanted = parsed.text("cgroup-manager", "systemd" if parsed.flag("systemd-cgroup") else "cgroupfs")
     if wanted not in ("cgroupfs", "systemd", "disabled"):
         raise UsageError(f"--cgroup-manager {wanted}: unknown", "cgroupfs, systemd or disabled")
-    return "none" if wanted == "disabled" or not cgroup.unified() else wanted
+    return "none" if wanted == "disabled" or not cgroup2.unified() else wanted
 
 
 def _without(spec: Spec) -> cgroup.Cgroup:
-    wanted = cgroup.wanted_limits(spec.resources)
-    if wanted:
-        raise LimitError(
-            f"config.json: linux.resources ({', '.join(wanted)}): no cgroup is delegated to this user", "rpod doctor"
-        )
+    if wanted := limits.wanted(spec.resources):
+        name = limits.name_of(wanted[0], spec.resources)
+        raise LimitError(f"{name} cannot be set: no cgroup is delegated to this user", "rpod doctor")
     log.debug("no cgroup is delegated to this user: the container stays in the caller's")
     return cgroup.Cgroup("")
 
@@ -75,7 +74,7 @@ def _place(spec: Spec, name: str) -> tuple[str, str]:
         return cgroup.delegated_parent(spec.resources, _NOTHING_OPTIONAL, ""), f"rpod-{name}"
     if ".." in path.split("/"):
         raise UsageError(f"config.json: linux.cgroupsPath {spec.cgroups_path!r} leads out of the hierarchy")
-    start = cgroup.MOUNT if path.startswith("/") else cgroup.own_path()
+    start = cgroup2.MOUNT if path.startswith("/") else cgroup2.own_path()
     base, leaf = os.path.split(f"{start}/{path.strip('/')}")
     return base, leaf
 

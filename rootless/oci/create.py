@@ -9,12 +9,12 @@ import os
 
 from rootless import log
 from rootless.errors import LaunchError, RpodError, UsageError, os_reason
-from rootless.kernel import files, syscalls, unix, userns
+from rootless.kernel import cgroup2, files, syscalls, unix, userns
 from rootless.network.driver import Driver
 from rootless.oci import cgroups, console
 from rootless.oci.bundle import Bundle
 from rootless.oci.store import Container, check_id
-from rootless.runtime import birth, cgroup
+from rootless.runtime import birth
 from rootless.runtime.plan import InitPlan, NetworkPlan
 from rootless.storage import drivers
 
@@ -90,7 +90,7 @@ class _Creation:
         plan = self._plan()
         made = cgroups.create(self.bundle.spec, container.unique_name(), self.parsed, self._announce)
         if made.owned:
-            self.undo.append(lambda: cgroup.remove(made.path))
+            self.undo.append(lambda: cgroup2.remove(made.path))
         state.cgroup, state.joined_cgroup = (made.path, "") if made.owned else ("", made.path)
         streams = console.streams(self.bundle.process)
         cgroup_fd = made.open()

@@ -44,7 +44,8 @@ first, and knows no missing container. Exit code 1 (of `exec` 255) is an error o
 `--log` as text or, with `--log-format json`, as one JSON object a line.
 
 The state is kept under `--root`, by default `$XDG_RUNTIME_DIR/rpod-runtime`: one directory a container, with
-the config.json as it was at `create`. A `create` that fails undoes what it made, in reverse order.
+the config.json as it was at `create`, with the limits of `update`. A `create` that fails undoes what it made,
+in reverse order.
 
 ## Properties of config.json
 

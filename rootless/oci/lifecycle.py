@@ -6,10 +6,10 @@ import os
 
 from rootless.engine.values import signal_number
 from rootless.errors import LaunchError, LimitError, NotFoundError, RpodError, StateError
-from rootless.kernel import files, process, unix
+from rootless.kernel import cgroup2, files, process, unix
 from rootless.oci.create import run_late
 from rootless.oci.store import Container
-from rootless.runtime import cgroup, init, messages
+from rootless.runtime import init, messages
 from rootless.runtime.hooks import Hooks
 
 _KILL = 9
@@ -75,7 +75,7 @@ def _kill_all(container: Container, number: int) -> None:
             process.send(pidfd, number)
         return
     if number == _KILL:
-        cgroup.kill(path)
+        cgroup2.kill(path)
         return
     for pid in processes(container):
         try:
@@ -136,7 +136,7 @@ def delete(root: str, ident: str, *, force: bool) -> None:
         else:
             container.demand("delete", "stopped")
         hooks = hooks_of(container)
-        cgroup.remove(container.state.cgroup)
+        cgroup2.remove(container.state.cgroup)
         container.remove()
     run_late(hooks, "poststop")
 
@@ -153,7 +153,7 @@ def end(container: Container) -> None:
     if pidfd < 0:
         return
     if container.state.cgroup:
-        cgroup.kill(container.state.cgroup)
+        cgroup2.kill(container.state.cgroup)
     process.send(pidfd, _KILL)
     gone = process.wait_gone(pidfd, _END_WAIT_S)
     os.close(pidfd)
@@ -166,6 +166,6 @@ def freeze(container: Container, *, frozen: bool) -> None:
     verb, allowed = ("pause", ("running", "created")) if frozen else ("resume", ("paused",))
     container.demand(verb, *allowed)
     try:
-        cgroup.freeze(container.state.cgroup, frozen)
+        cgroup2.freeze(container.state.cgroup, frozen)
     except LimitError as error:
         raise RpodError(f"cannot {verb} container {container.ident!r}: {error.message}", error.hint) from error

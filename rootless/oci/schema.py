@@ -7,9 +7,9 @@ is generated from it. A property that is not here is unknown, and the specificat
 
 from __future__ import annotations
 
+from rootless.checked import SpecError
 from rootless.errors import UnsupportedError
 from rootless.runtime.hooks import KINDS
-from rootless.spec import SpecError
 
 WORKS, REFUSED, ACCEPTED = "+", "-", "~"
 

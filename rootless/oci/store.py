@@ -2,7 +2,7 @@
 
 ::
 
-    ROOT/ID/config.json   the checked config.json of the bundle as it was at create
+    ROOT/ID/config.json   the checked config.json of the bundle as it was at create, with the limits of update
     ROOT/ID/state.json    what create made: pid and start time of init, cgroup, bundle
     ROOT/ID/gate          the socket where init waits for start; gone once it was started
     ROOT/ID/lock          held by one command at a time
@@ -135,8 +135,12 @@ class Container:
         """Write state and config.json; from here on the container can be found."""
         self.state.created_ns = time.time_ns()
         self.state.start_ticks = process.start_ticks(self.state.pid) if self.state.pid else 0
-        files.write_json(f"{self.directory}/config.json", document, sync=False)
+        self.keep(document)
         files.write_json(f"{self.directory}/state.json", self.state.to_json(), sync=False)
+
+    def keep(self, document: dict[str, object]) -> None:
+        """Write config.json. Raises OSError."""
+        files.write_json(f"{self.directory}/config.json", document, sync=False)
 
     def pidfd(self) -> int:
         """A pidfd of init; -1 when it has ended."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from rootless.errors import LimitError, UsageError, os_reason
+from rootless.checked import SpecError
+from rootless.errors import LimitError, StateError, UsageError, os_reason
 from rootless.kernel import fastjson, files
-from rootless.oci import schema
-from rootless.oci.bundle import rare_limits
-from rootless.runtime import cgroup
-from rootless.spec import Resources, SpecError
+from rootless.oci import lifecycle, schema
+from rootless.oci.bundle import complete_resources
+from rootless.resources import Resources
+from rootless.runtime import limits, live_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,26 +36,49 @@ _WORDS = ("cpuset-cpus", "cpuset-mems")
 
 
 def update(container: Container, parsed: Parsed) -> None:
-    """Set the limits that are given. LimitError where the kernel or a missing controller refuses."""
-    container.demand("update", "created", "running", "paused")
-    document = _document(parsed)
-    schema.check(document, "linux.resources")
-    resources = Resources.from_json(document)
-    resources.unified.update(rare_limits(document))
-    path = container.state.cgroup
-    wanted = cgroup.wanted_limits(resources)
-    if wanted and not path:
-        raise LimitError(f"container {container.ident!r} has no cgroup of its own", "rpod doctor")
-    memory = document.get("memory") or {}
-    assert isinstance(memory, dict)
-    if memory.get("checkBeforeUpdate"):
-        _check_usage(path, resources)
-    cgroup.refuse_limits(resources, frozenset(), cgroup.controllers(path))
-    for name in wanted:
+    """Set the limits that are given, all of them or none. LimitError where the kernel or a missing controller refuses.
+
+    A limit may depend on one that is not given (swap on memory, a quota on its period): that one is as it was.
+    """
+    asked = _document(parsed)
+    schema.check(asked, "linux.resources")
+    names = limits.wanted(_resources(asked))
+    with container.lock():
+        container.demand("update", "created", "running", "paused")
+        document = lifecycle.document(container)
+        linux = document.setdefault("linux", {})
+        assert isinstance(linux, dict)
+        linux["resources"] = merged = _merged(linux.get("resources") or {}, asked)
+        resources = _resources(merged)
+        if "memory" in names and resources.memory_swap is not None and "memory_swap" not in names:
+            names.append("memory_swap")  # the kernel counts swap apart from memory
+        memory = asked.get("memory") or {}
+        assert isinstance(memory, dict)
+        if memory.get("checkBeforeUpdate"):
+            _check_usage(container.state.cgroup, resources)
+        undo = live_limits.change(container.state.cgroup, names, resources)
         try:
-            cgroup.set_limit(path, name, resources)
+            container.keep(document)
         except OSError as error:
-            raise LimitError(f"linux.resources: {name} cannot be set: {os_reason(error)}") from error
+            undo()
+            raise StateError(
+                f"the limits of container {container.ident!r} cannot be kept: {os_reason(error)}"
+            ) from error
+
+
+def _resources(described: dict[str, object]) -> Resources:
+    resources = Resources.from_json(described)
+    complete_resources(resources, described)
+    return resources
+
+
+def _merged(own: dict[str, object], asked: dict[str, object]) -> dict[str, object]:
+    """``asked`` laid over ``own``, group by group."""
+    result = dict(own)
+    for group, value in asked.items():
+        before = own.get(group)
+        result[group] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _document(parsed: Parsed) -> dict[str, object]:

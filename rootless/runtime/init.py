@@ -243,20 +243,20 @@ def _make_workdir(root: mounts.Root, spec: Spec) -> None:
 
 def _protect(spec: Spec, root: mounts.Root) -> None:
     for name, value in spec.sysctl.items():
-        _write_sysctl(root, name, value)
+        _write_sysctl(root, name, value, "config.json: linux.sysctl" if spec.foreign else "--sysctl")
     for path in spec.readonly_paths:
         mounts.make_readonly(root, path)
     for path in spec.masked_paths:
         mounts.mask(root, path)
 
 
-def _write_sysctl(root: mounts.Root, name: str, value: str) -> None:
+def _write_sysctl(root: mounts.Root, name: str, value: str, asked: str) -> None:
     try:
         fd = root.open(f"/proc/sys/{name.replace('.', '/')}", os.O_WRONLY, links=False)
         os.write(fd, value.encode())
         os.close(fd)
     except OSError as error:
-        raise LaunchError(f"--sysctl {name}={value}: {os_reason(error)}") from error
+        raise LaunchError(f"{asked} {name}={value}: {os_reason(error)}") from error
 
 
 def forget_modules() -> None:

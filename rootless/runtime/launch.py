@@ -11,7 +11,7 @@ import os
 
 from rootless import paths
 from rootless.errors import LaunchError, RpodError
-from rootless.kernel import fastjson, process, syscalls, unix, userns
+from rootless.kernel import cgroup2, fastjson, process, syscalls, unix, userns
 from rootless.runtime import birth, cgroup, fuse, init, messages, monitor, program
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
@@ -118,7 +118,7 @@ class _Launcher:
             announce=self._record_cgroup,
             stop_timeout_s=plan.stop_timeout_s,
         )
-        self.undo.append(lambda: cgroup.remove(self.cgroup.path))
+        self.undo.append(lambda: cgroup2.remove(self.cgroup.path))
         self.cgroup_fd = self.cgroup.open()
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.

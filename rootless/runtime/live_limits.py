@@ -5,29 +5,14 @@ from __future__ import annotations
 import os
 
 from rootless.errors import LimitError, os_reason
-from rootless.kernel import files
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2, files
+from rootless.runtime import limits, limits_rare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.spec import Resources
-
-_FILES = {
-    "memory": "memory.max",
-    "memory_swap": "memory.swap.max",
-    "memory_reservation": "memory.low",
-    "cpu_quota_us": "cpu.max",
-    "cpu_period_us": "cpu.max",
-    "cpu_shares": "cpu.weight",
-    "cpuset_cpus": "cpuset.cpus",
-    "cpuset_mems": "cpuset.mems",
-    "pids": "pids.max",
-    "io_weight": "io.weight",
-    "io_device_weights": "io.weight",
-    "io_throttles": "io.max",
-}
+    from rootless.resources import Resources
 
 
 def change(path: str, names: list[str], resources: Resources) -> Callable[[], None]:
@@ -39,9 +24,10 @@ def change(path: str, names: list[str], resources: Resources) -> Callable[[], No
     if not path:
         raise LimitError("it has no cgroup of its own, so it cannot be limited", "rpod doctor")
     base = os.path.dirname(path)
-    kept = frozenset(set(cgroup.wanted_limits(resources)) - set(names))
-    cgroup.refuse_limits(resources, kept, cgroup.controllers(base))
-    cgroup.enable(base, {cgroup.controller_of(name) for name in names} & set(cgroup.controllers(base)))
+    kept = frozenset(set(limits.wanted(resources)) - set(names))
+    available = cgroup2.controllers(base)
+    limits.refuse(resources, kept, available)
+    limits.enable(base, [name for name in names if limits.controller_of(name) in available])
     before: list[tuple[str, str]] = []
 
     def undo() -> None:
@@ -49,19 +35,16 @@ def change(path: str, names: list[str], resources: Resources) -> Callable[[], No
             _restore(file, text)
 
     for name in names:
-        file = f"{path}/{_file_of(path, name)}"
+        file = f"{path}/{limits.file_of(name)}"
+        if file.endswith("/io.weight"):
+            file = limits_rare.weight_file(file)
         try:
             before.append((file, files.read_file(file).decode()))
-            cgroup.set_limit(path, name, resources)
+            limits.write(path, name, resources)
         except OSError as error:
             undo()
-            raise LimitError(f"the limit cannot be set: {os_reason(error)}") from error
+            raise LimitError(f"{limits.name_of(name, resources)} cannot be set: {os_reason(error)}") from error
     return undo
-
-
-def _file_of(path: str, name: str) -> str:
-    file = _FILES.get(name, name)
-    return "io.bfq.weight" if file == "io.weight" and os.path.exists(f"{path}/io.bfq.weight") else file
 
 
 def _restore(file: str, text: str) -> None:

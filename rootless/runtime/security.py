@@ -359,7 +359,8 @@ def install(program: bytes) -> None:
         syscalls.install_seccomp(program)
     except OSError as error:
         raise LaunchError(
-            f"the seccomp filter cannot be installed: {os_reason(error)}", "try --security-opt no-new-privileges"
+            f"the seccomp filter cannot be installed: {os_reason(error)}",
+            "with no-new-privileges the kernel lets anybody install one",
         ) from error
 
 
@@ -418,7 +419,7 @@ def _lacking(process: Process) -> LaunchError:
     groups = ", ".join(map(str, sorted({process.gid, *process.groups})))
     return LaunchError(
         f"the container's id map lacks user {process.uid} or one of the groups {groups}",
-        f"--userns auto:size=N and --uidmap say how many ids there are; an administrator gives more: {HINT_RANGES}",
+        f"--userns auto:size=N, --uidmap or linux.uidMappings map more; an administrator gives more: {HINT_RANGES}",
     )
 
 

@@ -20,6 +20,7 @@ from support import oci
 from support.oci import Runtime, changed
 from support.shell import wait_for
 from test_imports import ALLOWED as CHEAP
+from test_limits import CONTROLLERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -580,7 +581,12 @@ WRONG = {
     "linux.maskedPaths": (["/proc/keys", "proc/kcore"], "linux.maskedPaths[1] must be an absolute path", "Masked"),
     "linux.readonlyPaths": ([""], "linux.readonlyPaths[0] must be an absolute path, not ''", "Readonly Paths"),
     "linux.namespaces.1.path": ("proc", "linux.namespaces[1].path must be an absolute path", "Namespaces"),
-    "linux.sysctl": ({"kernel.panic": "1"}, "kernel.panic", ""),
+    "linux.sysctl": ({"kernel.panic": "1"}, "config.json: linux.sysctl kernel.panic=1: ", ""),
+    "linux.resources.unified": (
+        {"nosuch.max": "1"},
+        "config.json: linux.resources.unified.nosuch.max needs the cgroup controller 'nosuch'",
+        "",
+    ),
     "linux.rootfsPropagation": ("most", "linux.rootfsPropagation must be one of shared", "Rootfs Mount Propagation"),
     "linux.timeOffsets": ({"boottime": {"secs": 1}}, "linux.timeOffsets needs a new time namespace", "Offset for Time"),
     "linux.devices": ([{"path": "/dev/x", "type": "c", "major": 9999, "minor": 1}], "", ""),
@@ -662,7 +668,25 @@ def test_limits_at_create_and_update(runtime: Runtime, spec: dict[str, Any], tmp
     assert "linux.resources.pids.limit must be a whole number" in done.err
     assert "--pids-limit x: it is a whole number" in runtime("update", "--pids-limit", "x", "c").err
     done = runtime("update", "--resources", "-", "c", stdin=b'{"unified": {"nosuch.max": "1"}}')
-    assert done.code == 1 and "nosuch" in done.err
+    assert done.code == 1 and "linux.resources.unified.nosuch.max needs the cgroup controller" in done.err
+    both = b'{"unified": {"cgroup.max.depth": "9", "cgroup.max.descendants": "many"}}'
+    done = runtime("update", "--resources", "-", "c", stdin=both)
+    assert done.code == 1 and "linux.resources.unified.cgroup.max.descendants cannot be set" in done.err
+    assert (place / "cgroup.max.depth").read_text() == "5\n", "all of it or nothing"
+    kept = json.loads((runtime.root / "c" / "config.json").read_text())["linux"]["resources"]
+    assert kept == {"unified": {"cgroup.max.depth": "5", "cgroup.max.descendants": "7"}}
+
+
+@pytest.mark.skipif("cpu" not in CONTROLLERS, reason="the kernel or its administrator gives no cpu controller")
+def test_a_limit_that_is_not_given_stays(runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:
+    """cpu.max holds a quota and its period in one file."""
+    spec = changed(shell(spec, "sleep 1000"), "linux.resources.cpu", {"quota": 20000, "period": 50000})
+    runtime.detached("run", "--detach", "--bundle", str(oci.write(tmp_path / "b", spec)), "c")
+    place = Path(json.loads((runtime.root / "c" / "state.json").read_text())["cgroup"])
+    assert (place / "cpu.max").read_text() == "20000 50000\n"
+    runtime.ok("update", "--cpu-quota", "10000", "c")
+    runtime.ok("update", "--cpu-period", "40000", "c")
+    assert (place / "cpu.max").read_text() == "10000 40000\n"
 
 
 def test_run_loads_nothing_slow(program: str, runtime: Runtime, spec: dict[str, Any], tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rootless.kernel import process
-from rootless.runtime import cgroup
+from rootless.kernel import cgroup2, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +31,9 @@ def _read(path: Path) -> bytes:
 
 def own_cgroup() -> str:
     """The directory below which everything that this test starts has its cgroups; "" without cgroup v2."""
-    own = cgroup.own_path()
+    own = cgroup2.own_path()
     outer = os.path.dirname(own)
-    return outer if outer.startswith(f"{cgroup.MOUNT}/") and os.access(f"{outer}/cgroup.procs", os.W_OK) else own
+    return outer if outer.startswith(f"{cgroup2.MOUNT}/") and os.access(f"{outer}/cgroup.procs", os.W_OK) else own
 
 
 class Leaks:
@@ -52,7 +51,7 @@ class Leaks:
         yield from self._files()
 
     def _processes(self) -> Iterator[str]:
-        relative = self._cgroup.removeprefix(cgroup.MOUNT)
+        relative = self._cgroup.removeprefix(cgroup2.MOUNT)
         home = os.fsencode(f"={self._rpod.home}/")
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():

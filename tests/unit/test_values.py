@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rootless.checked import SpecError
 from rootless.engine import detach, logfile, mount_options, mounts, values
-from rootless.errors import UnsupportedError, UsageError
-from rootless.spec import Spec, SpecError
+from rootless.errors import LimitError, UnsupportedError, UsageError
+from rootless.resources import Resources
+from rootless.runtime import limits
+from rootless.spec import Spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,6 +228,19 @@ def test_the_last_lines_count_whole_lines(tmp_path: Path, tail: int, texts: list
     assert [entry.text.rstrip(b"\n") for entry in found] == texts
 
 
+def test_a_limit_is_called_as_whoever_asked_calls_it() -> None:
+    resources = Resources()
+    resources.memory, resources.io_throttles, resources.unified = 5, [("wbps", 8, 0, 1)], {"memory.high": "7"}
+    names = {False: ["--memory", "--device-write-bps", "--cgroup-conf memory.high"]}
+    names[True] = ["memory.limit", "blockIO.throttleWriteBpsDevice", "unified.memory.high"]
+    for resources.foreign, expected in names.items():
+        for limit, name in zip(limits.wanted(resources), expected, strict=True):
+            wanted = f"config.json: linux.resources.{name}" if resources.foreign else name
+            assert limits.name_of(limit, resources) == wanted
+    with pytest.raises(LimitError, match=r"^config.json: linux.resources.memory.limit needs .*'memory'"):
+        limits.refuse(resources, frozenset(), ["io"])
+
+
 def test_a_spec_survives_its_document() -> None:
     spec = Spec()
     spec.process.args = ["a", "b"]
@@ -232,6 +248,9 @@ def test_a_spec_survives_its_document() -> None:
     spec.namespaces = {"pid": "", "network": "/proc/1/ns/net"}
     spec.resources.memory = 5
     spec.resources.cpuset_cpus = "0-1"
+    spec.resources.io_weight = 500
+    spec.resources.io_throttles = [("wiops", 8, 0, 100)]
+    spec.resources.unified = {"memory.high": "7"}
     spec.uid_map = [[0, 1000, 1]]
     assert Spec.from_json(spec.to_json()).to_json() == spec.to_json()
 
@@ -242,7 +261,7 @@ def test_a_spec_survives_its_document() -> None:
         ({"process": {"args": "x"}}, "process.args"),
         ({"process": {"args": ["a\0"]}}, "process.args"),
         ({"mounts": [{"destination": "x"}]}, "mounts[].destination"),
-        ({"linux": {"resources": {"memory": {"limit": "1"}}}}, "linux.resources.limit"),
+        ({"linux": {"resources": {"memory": {"limit": "1"}}}}, "linux.resources.memory.limit"),
         ({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}, "linux.namespaces"),
         ({"hostname": 5}, "hostname"),
     ],

@@ -391,7 +391,7 @@ CHECKS = (
         "/sys/fs/cgroup shows the pure version 2 hierarchy",
         "limits of memory, cpu and processes, and pause, need it",
         ("cgroup-v1",),
-        host.cgroup2,
+        host.cgroup_version,
         required=False,
     ),
     Check(

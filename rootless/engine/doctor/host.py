@@ -11,7 +11,7 @@ from rootless.engine import systemctl
 from rootless.engine.doctor import ids
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError, os_reason
-from rootless.kernel import files, syscalls
+from rootless.kernel import cgroup2, files, syscalls
 from rootless.runtime import cgroup
 
 HELPERS = ("rpod-monitor", "rpod-init")
@@ -62,20 +62,20 @@ def _not_static(path: str) -> str:
     return "not linked statically" if _PT_INTERP in kinds else ""
 
 
-def cgroup2() -> Verdict:
+def cgroup_version() -> Verdict:
     """A pure cgroup v2 hierarchy."""
-    if cgroup.unified():
-        return Verdict(f"cgroup v2 at {cgroup.MOUNT}")
-    return Verdict(f"{cgroup.MOUNT} shows cgroup v1 or a mixture", "cgroup-v1")
+    if cgroup2.unified():
+        return Verdict(f"cgroup v2 at {cgroup2.MOUNT}")
+    return Verdict(f"{cgroup2.MOUNT} shows cgroup v1 or a mixture", "cgroup-v1")
 
 
 def delegation() -> Verdict:
     """A cgroup of the user's own to make children in, and the controllers that it has."""
     manager = cgroup.manager("auto")
     if manager == "systemd":
-        base = f"{cgroup.MOUNT}/user.slice/user-{os.geteuid()}.slice/user@{os.geteuid()}.service"
+        base = f"{cgroup2.MOUNT}/user.slice/user-{os.geteuid()}.slice/user@{os.geteuid()}.service"
     else:
-        base = cgroup.own_path()
+        base = cgroup2.own_path()
         child = f"{base}/rpod-doctor-{os.getpid()}"
         try:
             os.mkdir(child)
@@ -83,7 +83,7 @@ def delegation() -> Verdict:
         except OSError as error:
             cause = "delegation-systemd" if systemctl.booted() else "delegation-none"
             return Verdict(f"no child can be made in {base}: {os_reason(error)}", cause)
-    available = cgroup.controllers(base)
+    available = cgroup2.controllers(base)
     missing = [name for name in CONTROLLERS if name not in available]
     if missing:
         cause = "controllers-systemd" if systemctl.booted() else "controllers-none"
