@@ -58,7 +58,9 @@ complete -c rpod -n '__rpod_at ' -a mount -d 'Under rpod unshare: mount the root
 complete -c rpod -n '__rpod_at ' -a pause -d 'Stop every process of running containers where it is; they keep their memory and take no time'
 complete -c rpod -n '__rpod_at ' -a port -d 'List the published ports of a container'
 complete -c rpod -n '__rpod_at ' -a ps -d 'List the running containers'
-complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry'
+complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy).
+
+What was interrupted goes on where it was'
 complete -c rpod -n '__rpod_at ' -a purge -d 'Remove files and directories, also those that belong to ids of your containers'
 complete -c rpod -n '__rpod_at ' -a push -d 'Send an image to a registry; what the registry has already is not sent'
 complete -c rpod -n '__rpod_at ' -a quadlet -d 'quadlet commands'
@@ -139,7 +141,9 @@ complete -c rpod -n '__rpod_at image' -a load -d 'Store the images of an archive
 complete -c rpod -n '__rpod_at image' -a ls -d 'List images'
 complete -c rpod -n '__rpod_at image' -a mount -d 'Mount images read-only, in the namespace of rpod unshare, and print where; without a name, list what is'
 complete -c rpod -n '__rpod_at image' -a prune -d 'Remove the images that have no name and that no container uses'
-complete -c rpod -n '__rpod_at image' -a pull -d 'Fetch images from a registry'
+complete -c rpod -n '__rpod_at image' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy).
+
+What was interrupted goes on where it was'
 complete -c rpod -n '__rpod_at image' -a push -d 'Send an image to a registry; what the registry has already is not sent'
 complete -c rpod -n '__rpod_at image' -a remove -d 'Remove images'
 complete -c rpod -n '__rpod_at image' -a rm -d 'Remove images'

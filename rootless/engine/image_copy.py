@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rootless.engine import save
+from rootless import log
+from rootless.engine import budget, save
 from rootless.engine.target_file import TargetFile
 from rootless.engine.transports import local
 from rootless.engine.transports.blobs import Folder
@@ -14,12 +15,14 @@ from rootless.engine.transports.docker_archive import DockerArchiveTarget, full_
 from rootless.engine.transports.layout import LayoutTarget
 from rootless.engine.transports.places import Place, Source
 from rootless.engine.transports.remote import RemoteTarget, target_reference
-from rootless.errors import UsageError
-from rootless.image import progress, reference
+from rootless.errors import ImageError, NotFoundError, UsageError
+from rootless.image import manifest, progress, reference
+from rootless.state import events
 
 if TYPE_CHECKING:
     from rootless.engine.transports.model import SourceImage
-    from rootless.image.access import Access
+    from rootless.image.access import Access, PullOptions
+    from rootless.storage.image_record import Image
 
 
 def copy(source: str, target: str, access: Access, *, platform: str = "", quiet: bool = False) -> None:
@@ -38,6 +41,30 @@ def copy(source: str, target: str, access: Access, *, platform: str = "", quiet:
     finally:
         shown.close()
         opened.close()
+
+
+def take(text: str, wanted: PullOptions) -> Image:
+    """Store the image at the place ``text`` under the names that it brings along, as ``load`` does, and return it.
+
+    Layers that are there are not read. Raises as ``copy``, and ImageError for an image of another platform.
+    """
+    if wanted.policy == "never":
+        raise NotFoundError(f"{text} is not an image that is here, and the policy is never", f"rpod pull {text}")
+    opened = Source(Place(text), wanted.access, wanted.platform)
+    shown = progress.choose(quiet=wanted.quiet)
+    shown.message(f"Copying {text}")
+    try:
+        found = opened.image
+        if wanted.platform and manifest.parse_platform(wanted.platform).rank(found.platform) is None:
+            raise ImageError(f"{text} is for {log.printable(str(found.platform))[:80]}, not for {wanted.platform}")
+        image = local.store(found, found.names)
+        image.found_as = next(iter(found.names), "")
+    finally:
+        shown.close()
+        opened.close()
+    events.of_image("pull", image.id, text)
+    budget.keep()
+    return image
 
 
 def _check(target: Place) -> None:

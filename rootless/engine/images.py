@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rootless.storage.images import ContainerUse
 
 _ID_DIGITS = 64
-# Kinds of places (``transports.places``) that inspect looks into; an image could be called dir:latest.
-_PLACES = ("docker", "oci", "oci-archive", "docker-archive", "dir")
+# Kinds of places (``transports.places``) on this machine.
+_PLACES = ("oci", "oci-archive", "docker-archive", "dir")
 POLICIES = ("always", "missing", "newer", "never")
 
 
@@ -90,6 +90,10 @@ def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
     policy, platform = wanted.policy, wanted.platform
     if policy not in POLICIES:
         raise UsageError(f"--pull {policy}: unknown policy", f"one of {', '.join(POLICIES)}")
+    if is_place(name):
+        from rootless.engine import image_copy
+
+        return image_copy.take(name, wanted)
     if builtin.is_name(name) and (image := builtin.ensure(name)) and not (platform and not _is_for(image, platform)):
         return image
     if policy in ("missing", "never"):
@@ -112,6 +116,17 @@ def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
 
         return service_manager.with_patience(lambda: pull(name, wanted))
     return pull(name, wanted)
+
+
+def is_place(name: str) -> bool:
+    """Whether ``name`` is a place of this machine (``oci:DIR:NAME``, containers-transports(5)) and no image's name.
+
+    An image could be called dir:latest: what stands behind ``oci:`` and ``dir:`` looks like a path, or is one.
+    """
+    kind, colon, rest = name.partition(":")
+    if not colon or kind not in _PLACES:
+        return False
+    return kind.endswith("-archive") or rest.startswith(("/", ".")) or os.path.exists(rest.partition(":")[0])
 
 
 def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: ARG001
@@ -137,8 +152,7 @@ def inspect_image(name: str) -> dict[str, object]:
     """
     from rootless.engine import image_report
 
-    kind, colon, rest = name.partition(":")
-    if colon and kind in _PLACES and rest.startswith(("/", ".")):
+    if name.startswith("docker://") or is_place(name):
         from rootless.engine import image_copy
         from rootless.image.access import Access
 
@@ -270,4 +284,4 @@ def is_here(name: str) -> bool:
     """Whether no pull is needed for ``name``. Raises ImageError for what cannot be a name."""
     from rootless.engine import builtin
 
-    return builtin.is_name(name) or find(name) is not None
+    return builtin.is_name(name) or is_place(name) or find(name) is not None

@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 
 
 def pull(name: str, wanted: PullOptions | None = None, progress: Progress | None = None) -> Image:
-    """Pull the image ``name`` as ``wanted`` says and return it.
+    """Pull the image ``name``, or the one at the place ``name``, as ``wanted`` says and return it.
 
     Raises ImageError, RegistryError, StorageError, NotFoundError.
     """
-    from rootless.engine import images
+    from rootless.engine import image_copy, images
 
     wanted = wanted or PullOptions()
+    if images.is_place(name):
+        return image_copy.take(name, wanted)
     platform = manifest.parse_platform(wanted.platform)
     policy = wanted.policy
     local = images.find(name, wanted.platform) if policy != "always" else None

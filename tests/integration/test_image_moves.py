@@ -342,6 +342,41 @@ def test_inspect_of_what_is_not_stored(
     assert "inspected:10" in rpod.fails("image", "inspect", f"{remote}0")
 
 
+def test_pull_and_run_from_a_place(
+    fresh_rpod: Rpod, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rpod = fresh_rpod
+    wanted = config_digest(skopeo("inspect", "--raw", f"oci:{made}:t")).removeprefix("sha256:")
+    skopeo("copy", f"oci:{made}:t", f"docker-archive:{tmp_path}/d.tar:docker.io/test/image:v1")
+    skopeo("copy", f"oci:{made}:t", f"dir:{tmp_path}/dir")
+    for place, name in (
+        (f"oci:{made}:t", "localhost/t:latest"),
+        (f"docker-archive:{tmp_path}/d.tar", "docker.io/test/image:v1"),
+        (f"dir:{tmp_path}/dir", "<none>:<none>"),
+    ):
+        assert rpod.ok("pull", "-q", place) == wanted
+        assert rpod.ok("images", "--format", "{{.Repository}}:{{.Tag}}") == name
+        assert "the policy is never" in rpod.fails("pull", "--policy", "never", place)
+        rpod.ok("rmi", "-f", wanted)
+    # A relative path, where something is there; `dir:latest` may be an image.
+    monkeypatch.chdir(made.parent)
+    assert rpod.ok("pull", "-q", f"oci:{made.name}:t") == wanted
+    assert "no such image" in rpod.fails("run", "--pull", "never", "oci:t")
+    # run and create take one, too: the files of a container that never ran come from it.
+    rpod.ok("create", "--name", "c", f"docker-archive:{tmp_path}/d.tar")
+    assert rpod.ok("inspect", "-f", "{{.ImageName}}", "c") == "docker.io/test/image:v1"
+    assert "executable file not found" in rpod.fails("run", "--rm", f"dir:{tmp_path}/dir", code=127)
+    for words, says in (
+        (["pull", "--platform", "linux/s390x", f"oci:{made}:t"], "not for linux/s390x"),
+        (["pull", f"oci:{made}:x"], "has no image 'x'; it has: t"),
+        (["pull", "docker-archive:none.tar"], "none.tar"),
+        (["create", "dir:/etc"], "manifest.json"),
+        (["run", "--pull", "never", f"oci:{made}:t"], "the policy is never"),
+    ):
+        assert says in rpod.fails(*words)
+    assert list((rpod.data / "staging").iterdir()) == []
+
+
 def test_an_image_for_another_machine_is_refused_with_what_there_is(fresh_rpod: Rpod, tmp_path: Path) -> None:
     blobs = tmp_path / "blobs" / "sha256"
     layout.write(tmp_path, [BASE], CONFIG, "t")

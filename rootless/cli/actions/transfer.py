@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from rootless.cli.actions.access import RegistryOptions
 
-_POLICIES = ("always", "missing", "newer", "never")
-
 
 def login(  # noqa: PLR0913 - one per option
     *,
@@ -87,9 +85,10 @@ def pull(  # noqa: PLR0913 - one per option
 ) -> int:
     """Fetch images and print their ids; every name is tried."""
     from rootless.engine import pull as engine
+    from rootless.engine.images import POLICIES
 
-    if policy not in _POLICIES:
-        raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(_POLICIES))
+    if policy not in POLICIES:
+        raise UsageError(f"--policy {policy}: there is no such policy", ", ".join(POLICIES))
     wanted = PullOptions(
         policy=policy,
         platform=platform_text(platform, os, arch, variant),

@@ -28,10 +28,14 @@ from rootless.cli.options import (
         "rpod pull docker.io/library/debian:12 quay.io/team/app@sha256:…",
         "rpod pull --platform linux/arm64 alpine",
         "rpod pull --all-tags registry.example/team/app",
+        "rpod pull oci:./layout:v1 docker-archive:app.tar",
     ],
 )
 class Pull(OtherPlatform, RegistryAccess, Patience):
-    """Fetch images from a registry. What was interrupted goes on where it was."""
+    """Fetch images from a registry, or from a place on this machine (see rpod image copy).
+
+    What was interrupted goes on where it was.
+    """
 
     images: Annotated[list[str], argument("IMAGE...")]
     all_tags: Annotated[bool, option("--all-tags", "-a", text="Every tag of the repository.")] = False
