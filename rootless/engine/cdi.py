@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
+from rootless import paths
 from rootless.errors import UnsupportedError, UsageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.spec import Device, Mount
@@ -34,8 +35,7 @@ def is_name(text: str) -> bool:
 
 def folders() -> list[str]:
     """Where descriptions are; the first that knows a device decides."""
-    user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return [f"{user}/cdi", "/var/run/cdi", "/etc/cdi"]
+    return [f"{paths.config_home()}/cdi", "/var/run/cdi", "/etc/cdi"]
 
 
 def inject(names: list[str], record: ContainerRecord, spec: Spec) -> None:

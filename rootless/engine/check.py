@@ -99,9 +99,8 @@ class _Survey:
         """What killed commands left: it is in nobody's way, and swept by the next pull, too."""
         staging = f"{paths.data()}/staging"
         for name in _names(staging):
-            lock = files.Lock.acquire(f"{staging}/{name}", wait=False) if name.endswith(".lock") else None
-            if lock is not None:
-                lock.release()
+            path = f"{staging}/{name}"
+            if name.endswith(".lock") and not files.Lock.is_held(path) and os.path.exists(path):
                 yield Damage(f"staging/{name[:-5]}", "left by a command that was killed", "removed", reconcile.sweep)
         for name in _names(self._images.images_dir):
             if not os.path.exists(f"{self._images.images_dir}/{name}/image.json"):
@@ -118,7 +117,7 @@ class _Survey:
                 continue
             chain_id = f"sha256:{name}"
             why = self._layer_damage(chain_id)
-            if why:
+            if why and os.path.isdir(path):  # else it was removed while it was read
                 self._bad_layers.add(chain_id)
                 yield Damage(f"layer {name[:12]}", why, "removed", partial(self._layers.remove, chain_id))
 
