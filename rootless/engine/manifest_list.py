@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rootless import config, paths
@@ -19,6 +20,8 @@ from rootless.storage.images import ImageStore
 from rootless.storage.lists import ImageList, ListStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rootless.image.access import Access, PullOptions
     from rootless.image.reference import Reference
     from rootless.image.transport import Transport
@@ -103,6 +106,17 @@ def _descriptor(entry: Entry) -> manifest.Descriptor:
     return manifest.Descriptor(entry["mediaType"], entry["digest"], entry["size"])
 
 
+@contextmanager
+def _changed(name: str) -> Iterator[ImageList]:
+    """The list ``name`` under the lock, written at the end. Raises NotFoundError."""
+    resolve(name)  # before a folder is made for the lock
+    store = ListStore(paths.data())
+    with store.lock():
+        found = resolve(name)
+        yield found
+        store.save(found)
+
+
 def create(name: str, sources: list[str], access: Access, *, all: bool, amend: bool) -> ImageList:
     """Make a list (with ``amend`` go on with one that is there) and add ``sources`` to it."""
     full = reference.parse_target(name).tagged
@@ -110,20 +124,21 @@ def create(name: str, sources: list[str], access: Access, *, all: bool, amend: b
         raise ConflictError(f"{full} is the name of an image", f"rpod untag {full} {full}")
     entries = [entry for source in sources for entry in _entries(source, Changes(), access, all=all)]
     store = ListStore(paths.data())
-    made = (store.find(full) if amend else None) or store.create(full)
-    _merge(made, entries)
-    store.save(made)
+    with store.lock():
+        made = (store.find(full) if amend else None) or store.create(full)
+        _merge(made, entries)
+        store.save(made)
     return made
 
 
 def add(name: str, sources: list[str], changes: Changes, access: Access, *, all: bool) -> ImageList:
-    """Add images to a list; one for the same platform takes the place of the old one."""
-    found = resolve(name)
+    """Add images to a list; one with the same digest takes the place of the old one."""
+    resolve(name)  # before a registry is asked
     entries = [entry for source in sources for entry in _entries(source, changes, access, all=all)]
     for entry in entries:
         changes.apply(entry)
-    _merge(found, entries)
-    ListStore(paths.data()).save(found)
+    with _changed(name) as found:
+        _merge(found, entries)
     return found
 
 
@@ -134,17 +149,15 @@ def _merge(target: ImageList, entries: list[Entry]) -> None:
 
 def annotate(name: str, member: str, changes: Changes) -> ImageList:
     """Change what the list says about the image with the digest, or from the place, ``member``."""
-    found = resolve(name)
-    changes.apply(_member(found, member))
-    ListStore(paths.data()).save(found)
+    with _changed(name) as found:
+        changes.apply(_member(found, member))
     return found
 
 
 def remove_member(name: str, member: str) -> ImageList:
     """Take an image from a list."""
-    found = resolve(name)
-    found.entries.remove(_member(found, member))
-    ListStore(paths.data()).save(found)
+    with _changed(name) as found:
+        found.entries.remove(_member(found, member))
     return found
 
 
@@ -162,7 +175,9 @@ def _member(found: ImageList, member: str) -> Entry:
 def remove(name: str) -> ImageList:
     """Remove a list; the images stay."""
     found = resolve(name)
-    ListStore(paths.data()).remove(found.name)
+    store = ListStore(paths.data())
+    with store.lock():  # else a change that is under way would bring it back
+        store.remove(found.name)
     return found
 
 

@@ -1,7 +1,8 @@
 """Lists of images for several platforms, as they are being made: ``lists/QUOTED.json``, one file a list.
 
 A list names manifests, and remembers where each comes from; it holds no layers and keeps none in
-use. What it refers to is looked up when it is pushed.
+use. What it refers to is looked up when it is pushed. Whoever changes lists holds the lock from the
+reading to the writing, never while a registry is asked.
 """
 
 from __future__ import annotations
@@ -88,6 +89,16 @@ class ListStore:
         except FileNotFoundError:
             return None
 
+    def lock(self) -> files.Lock:
+        """Held for a change: of two builds that add their images at the same time both are heard. StorageError."""
+        try:
+            files.make_private(self.directory)
+            taken = files.Lock.acquire(f"{self.directory}/.lock")
+        except OSError as error:
+            raise StorageError(f"lists cannot be changed: {os_reason(error)}", "rpod doctor") from error
+        assert taken is not None
+        return taken
+
     def create(self, name: str) -> ImageList:
         """A new, empty list. Raises ConflictError if there is one of that name."""
         if len(name) > MAX_NAME - len(_ENDING):
@@ -103,7 +114,6 @@ class ListStore:
     def save(self, changed: ImageList) -> None:
         """Write a list."""
         try:
-            files.make_private(self.directory)
             files.write_json(self._path(changed.name), changed.to_json())
         except OSError as error:
             raise StorageError(f"list {changed.name} cannot be stored: {os_reason(error)}", "rpod system df") from error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import layout
 from support.archives import member, tar
+from support.shell import wait_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.registry import PlainRegistry
     from support.shell import Rpod
 
@@ -90,6 +91,28 @@ def test_a_list_from_three_places(fresh_rpod: Rpod, tmp_path: Path, plain_regist
     assert json.loads(rpod.ok("manifest", "inspect", f"docker://{base}:2"))["schemaVersion"] == 2
     assert rpod.ok("manifest", "rm", "multi:1").splitlines() == ["Untagged: localhost/multi:1", f"Deleted: {ident}"]
     assert rpod("image", "exists", "localhost/t").code == 0
+
+
+def test_a_change_waits_for_another_one(fresh_rpod: Rpod, tmp_path: Path) -> None:
+    """Two builds add their images at the same time: what the first one wrote is in what the second one writes."""
+    layout.write(tmp_path / "image", [tar(member("file", b"x"))], {}, "t")
+    fresh_rpod.ok("manifest", "create", "both")
+    folder = fresh_rpod.data / "lists"
+    with (folder / ".lock").open() as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = fresh_rpod.start("manifest", "add", "both", f"oci:{tmp_path}/image:t", stdout=subprocess.DEVNULL)
+        wait_for(lambda: waits(second.pid), what="the second one's wait")
+        (path,) = folder.glob("*.json")
+        path.write_text(path.read_text().replace('"annotations":{}', '"annotations":{"first":"yes"}'))
+    assert second.wait() == 0
+    assert len(entries(fresh_rpod, "both")) == 1
+    assert json.loads(fresh_rpod.ok("manifest", "inspect", "both"))["annotations"] == {"first": "yes"}
+
+
+def waits(pid: int) -> bool:
+    """Whether process ``pid`` waits for a lock (proc(5), locks)."""
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(words[1] == "->" and str(pid) in words for words in lines)
 
 
 def test_what_manifest_refuses(fresh_rpod: Rpod) -> None:
