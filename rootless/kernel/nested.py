@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import LaunchError, os_reason
 from rootless.kernel import files, spawn, syscalls, userns
 
 TYPE_CHECKING = False
@@ -122,20 +121,9 @@ def start(namespace: int, argv: list[str], fds: dict[int, int]) -> int:
 
     The caller must be a child subreaper (prctl(2)): the process that joins the namespace ends at once.
     """
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            syscalls.setns(namespace, syscalls.CLONE_NEWUSER)
-            os.write(write_end, str(spawn.start(argv, fds=fds)).encode())
-        except OSError as error:
-            os.write(write_end, os_reason(error).encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    answer = os.read(read_end, 4096).decode()
-    os.close(read_end)
-    os.waitpid(middle, 0)
-    if not answer.isdigit():
-        raise LaunchError(f"{argv[0]} cannot be started: {answer or 'the process that tried was killed'}")
-    return int(answer)
+
+    def join_and_start(_: int) -> int:
+        syscalls.setns(namespace, syscalls.CLONE_NEWUSER)
+        return spawn.start(argv, fds=fds)
+
+    return spawn.by_middle(join_and_start, f"{argv[0]} cannot be started")

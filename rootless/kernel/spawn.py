@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import os
 
+from rootless.errors import LaunchError, RpodError, os_reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SIGNALS_TO_DEFAULT = (2, 3, 13, 15, 17)  # INT QUIT PIPE TERM CHLD
 _HIGH_FD = 200
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "TMPDIR")
@@ -73,6 +79,32 @@ def start(
         file_actions=actions,
         setsigdef=_SIGNALS_TO_DEFAULT,
     )
+
+
+def by_middle(work: Callable[[int], int], failed: str) -> int:
+    """The pid that ``work`` returns in a middle process, which ends then: only what it made keeps what it joined.
+
+    ``work`` is given the descriptor of its answer, which a clone that execs nothing has to close. Raises a
+    LaunchError that begins with ``failed``.
+    """
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        try:
+            os.close(read_end)
+            os.write(write_end, str(work(write_end)).encode())
+        except (RpodError, OSError) as error:
+            reason = error.message if isinstance(error, RpodError) else os_reason(error)
+            os.write(write_end, f"!{reason}".encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    answer = os.read(read_end, 4096).decode()
+    os.close(read_end)
+    os.waitpid(middle, 0)
+    if not answer.isdigit():
+        raise LaunchError(f"{failed}: {answer.removeprefix('!') or 'the process that tried was killed'}")
+    return int(answer)
 
 
 def exit_code(status: int) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import select
 
-from rootless.errors import LaunchError, RpodError, os_reason
-from rootless.kernel import syscalls
+from rootless.errors import LaunchError
+from rootless.kernel import spawn, syscalls
 from rootless.runtime import init, messages
 
 TYPE_CHECKING = False
@@ -96,39 +96,26 @@ def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[
 
     CLONE_PARENT makes init the launcher's child all the same.
     """
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            os.close(read_end)
-            if plan.spec.process.oom_score_adj is not None:
-                init.set_oom_score(plan.spec.process.oom_score_adj)
-            if hidden:
-                syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-            if plan.shifted:
-                from rootless.runtime import outer
 
-                outer.enter(plan)
-            _join(plan)
-            pid = syscalls.clone(plan.flags() | syscalls.CLONE_PARENT, cgroup_fd)
-            if pid == 0:
-                os.close(write_end)
-                body()
-            if plan.shifted and plan.maps is not None:
-                outer.write_maps(pid, plan)
-            os.write(write_end, str(pid).encode())
-        except (RpodError, OSError) as error:
-            reason = error.message if isinstance(error, RpodError) else os_reason(error)
-            os.write(write_end, f"!{reason}".encode())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    answer = os.read(read_end, 4096).decode()
-    os.close(read_end)
-    os.waitpid(middle, 0)
-    if not answer.isdigit():
-        raise LaunchError(f"a namespace cannot be joined: {answer.lstrip('!') or 'the child died'}")
-    return int(answer)
+    def join_and_clone(answer_fd: int) -> int:
+        if plan.spec.process.oom_score_adj is not None:
+            init.set_oom_score(plan.spec.process.oom_score_adj)
+        if hidden:
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        if plan.shifted:
+            from rootless.runtime import outer
+
+            outer.enter(plan)
+        _join(plan)
+        pid = syscalls.clone(plan.flags() | syscalls.CLONE_PARENT, cgroup_fd)
+        if pid == 0:
+            os.close(answer_fd)
+            body()
+        if plan.shifted and plan.maps is not None:
+            outer.write_maps(pid, plan)
+        return pid
+
+    return spawn.by_middle(join_and_clone, "a namespace cannot be joined")
 
 
 def _join(plan: InitPlan) -> None:

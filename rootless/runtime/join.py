@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.errors import LaunchError, RpodError
+from rootless.errors import RpodError
 from rootless.kernel import spawn, syscalls, userns
 from rootless.runtime import cgroup, init, messages, mounts, program, security, terminal, users
 
@@ -73,25 +73,6 @@ def enter(init_pidfd: int, namespaces: list[str]) -> None:
     syscalls.setns(init_pidfd, sum(_FLAGS[kind] for kind in namespaces))
 
 
-def _child(plan: JoinPlan, body: Callable[[], None], report_fd: int) -> None:
-    """Join, clone the real process with our parent as its parent, tell its pid, and end."""
-    try:
-        if plan.spec.process.oom_score_adj is not None:
-            init.set_oom_score(plan.spec.process.oom_score_adj)
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-        fd = cgroup.reach(plan.cgroup, limited=plan.limited).open()
-        enter(plan.init_pidfd, [kind for kind in plan.namespaces if kind != "cgroup"])
-        pid = syscalls.clone(syscalls.CLONE_PARENT, fd)
-        if pid == 0:
-            os.close(report_fd)
-            _born(plan, body)
-        os.write(report_fd, str(pid).encode())
-    except (RpodError, OSError) as error:
-        os.write(report_fd, f"!{messages.described(error, 'setns').message}".encode())
-    finally:
-        os._exit(0)
-
-
 def _born(plan: JoinPlan, body: Callable[[], None]) -> NoReturn:
     """Join the cgroup namespace as well, which the kernel lets us do only now that we are in its cgroup."""
     try:
@@ -104,20 +85,20 @@ def _born(plan: JoinPlan, body: Callable[[], None]) -> NoReturn:
 
 def start_inside(plan: JoinPlan, body: Callable[[], None]) -> int:
     """Run ``body`` in a new process inside the container; returns its pid, a child of ours."""
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        os.close(read_end)
-        _child(plan, body, write_end)
-    os.close(write_end)
-    answer = os.read(read_end, 4096).decode()
-    os.close(read_end)
-    os.waitpid(middle, 0)
-    if not answer.isdigit():
-        raise LaunchError(
-            f"the container cannot be entered: {answer.lstrip('!') or 'the process that tried was killed'}"
-        )
-    return int(answer)
+
+    def join_and_clone(answer_fd: int) -> int:
+        if plan.spec.process.oom_score_adj is not None:
+            init.set_oom_score(plan.spec.process.oom_score_adj)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        fd = cgroup.reach(plan.cgroup, limited=plan.limited).open()
+        enter(plan.init_pidfd, [kind for kind in plan.namespaces if kind != "cgroup"])
+        pid = syscalls.clone(syscalls.CLONE_PARENT, fd)
+        if pid == 0:
+            os.close(answer_fd)
+            _born(plan, body)
+        return pid
+
+    return spawn.by_middle(join_and_clone, "the container cannot be entered")
 
 
 class Joined:
