@@ -98,6 +98,33 @@ def get(name: str) -> Driver:
     raise UsageError(f"there is no network driver {name!r}", "slirp4netns, pasta and none are there")
 
 
+class Connection:
+    """What a driver is asked for: the network of process ``pid``, which has its id maps.
+
+    ``run_dir`` is the container's private directory for sockets; ``mtu`` in bytes, unless
+    ``options`` say another. ``user_namespace`` (a descriptor) is where the helper has its
+    rights when that is not the user namespace of ``pid``; the caller is a child subreaper then.
+    """
+
+    __slots__ = ("mtu", "options", "pid", "ports", "run_dir", "user_namespace")
+
+    def __init__(
+        self,
+        pid: int,
+        run_dir: str,
+        ports: list[PortMapping],
+        mtu: int,
+        options: Mapping[str, str],
+        user_namespace: int = -1,
+    ) -> None:
+        self.pid = pid
+        self.run_dir = run_dir
+        self.ports = ports
+        self.mtu = mtu
+        self.options = options
+        self.user_namespace = user_namespace
+
+
 class Started:
     """A network that is being connected. This one, of ``none``, is ready.
 
@@ -136,23 +163,9 @@ class Driver:
             raise UsageError(f"--network {self.name} takes no options")
         return {}
 
-    def start(
-        self,
-        pid: int,
-        run_dir: str,
-        ports: list[PortMapping],
-        mtu: int,
-        options: Mapping[str, str],
-        *,
-        user_namespace: int = -1,
-    ) -> Started:
-        """Begin to connect the namespaces of ``pid``, which has its id maps. Raises NetworkError.
-
-        ``run_dir`` is the container's private directory for sockets; ``mtu`` in bytes, unless
-        ``options`` say another. ``user_namespace`` (a descriptor) is where the helper has its
-        rights when that is not the user namespace of ``pid``; the caller is a child subreaper then.
-        """
-        if ports:
+    def start(self, wanted: Connection) -> Started:
+        """Begin to make the connection. Raises NetworkError."""
+        if wanted.ports:
             raise NetworkError(f"--network {self.name} cannot publish ports", "--network slirp4netns can")
         return Started()
 

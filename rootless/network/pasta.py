@@ -13,6 +13,7 @@ import os
 from rootless.errors import NetworkError, UnsupportedError, os_reason
 from rootless.kernel import spawn
 from rootless.network.driver import (
+    Connection,
     Driver,
     Started,
     host_address,
@@ -60,23 +61,14 @@ class Pasta(Driver):
                 )
         return {_ARGUMENTS: text}
 
-    def start(
-        self,
-        pid: int,
-        run_dir: str,
-        ports: list[PortMapping],
-        mtu: int,
-        options: Mapping[str, str],
-        *,
-        user_namespace: int = -1,
-    ) -> Started:
-        """Start pasta on the namespaces of ``pid``; see Driver.start."""
+    def start(self, wanted: Connection) -> Started:
+        """Start pasta; see Driver.start."""
         path = spawn.which("pasta")
         if path is None:
             raise NetworkError("pasta is not installed", HINT_INSTALL)
-        _refuse_impossible(ports, path)
-        check_free(ports)
-        fifo = f"{run_dir}/{_FIFO}"
+        _refuse_impossible(wanted.ports, path)
+        check_free(wanted.ports)
+        fifo = f"{wanted.run_dir}/{_FIFO}"
         try:
             os.unlink(fifo)
         except FileNotFoundError:
@@ -85,7 +77,7 @@ class Pasta(Driver):
         ready = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         words = words_file()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        argv = [path, *_arguments(pid, user_namespace, fifo, ports, mtu, options)]
+        argv = [path, *_arguments(wanted, fifo)]
         try:
             child = spawn.start(argv, fds={0: null, 1: null, 2: words})
         except OSError as error:
@@ -115,18 +107,18 @@ def _refuse_impossible(ports: list[PortMapping], path: str) -> None:
             )
 
 
-def _arguments(
-    pid: int, user_namespace: int, fifo: str, ports: list[PortMapping], mtu: int, options: Mapping[str, str]
-) -> list[str]:
+def _arguments(wanted: Connection, fifo: str) -> list[str]:
     """Words for the command line: the published ports and nothing else in either direction."""
-    words = options[_ARGUMENTS].split(",") if options.get(_ARGUMENTS) else []
+    given = wanted.options.get(_ARGUMENTS)
+    words = given.split(",") if given else []
     arguments = ["--config-net", "--foreground", "--quiet", "--pid", fifo, "--dns-forward", _DNS]
-    own = f"/proc/{os.getpid()}/fd/{user_namespace}" if user_namespace >= 0 else f"/proc/{pid}/ns/user"
-    arguments += ["--userns", own, "--netns", f"/proc/{pid}/ns/net"]
-    if mtu and not {"-m", "--mtu"} & set(words):
-        arguments += ["--mtu", str(mtu)]
+    outer = wanted.user_namespace
+    own = f"/proc/{os.getpid()}/fd/{outer}" if outer >= 0 else f"/proc/{wanted.pid}/ns/user"
+    arguments += ["--userns", own, "--netns", f"/proc/{wanted.pid}/ns/net"]
+    if wanted.mtu and not {"-m", "--mtu"} & set(words):
+        arguments += ["--mtu", str(wanted.mtu)]
     for short, long, protocol in (("-t", "--tcp-ports", "tcp"), ("-u", "--udp-ports", "udp")):
-        specs = [_port(port) for port in ports if port.protocol == protocol]
+        specs = [_port(port) for port in wanted.ports if port.protocol == protocol]
         if not specs and not {short, long} & set(words):
             specs = ["none"]  # pasta's own default is every port that the container binds
         for spec in specs:

@@ -13,6 +13,7 @@ import os
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import fastjson, spawn
 from rootless.network.driver import (
+    Connection,
     Driver,
     Started,
     host_address,
@@ -66,34 +67,25 @@ class Slirp4netns(Driver):
             options[name] = value
         return options
 
-    def start(
-        self,
-        pid: int,
-        run_dir: str,
-        ports: list[PortMapping],
-        mtu: int,
-        options: Mapping[str, str],
-        *,
-        user_namespace: int = -1,
-    ) -> Started:
-        """Start slirp4netns on the namespaces of ``pid``; see Driver.start."""
-        for port in ports:
-            _refuse_impossible(port, options)
-        check_free(ports)
+    def start(self, wanted: Connection) -> Started:
+        """Start slirp4netns; see Driver.start."""
+        for port in wanted.ports:
+            _refuse_impossible(port, wanted.options)
+        check_free(wanted.ports)
         path = program()
-        arguments = _arguments(known_options(path), mtu, options, publish=bool(ports))
+        arguments = _arguments(known_options(path), wanted.mtu, wanted.options, publish=bool(wanted.ports))
         try:
-            os.unlink(f"{run_dir}/{API_SOCKET}")
+            os.unlink(f"{wanted.run_dir}/{API_SOCKET}")
         except FileNotFoundError:
             pass
-        directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(wanted.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         ready, ready_inside = os.pipe()
         exit_inside, exit_ = os.pipe()
         words = words_file()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         fds = {0: null, 1: null, 2: words, _READY_FD: ready_inside, _EXIT_FD: exit_inside, _DIRECTORY_FD: directory}
         try:
-            child = _start([path, *arguments], pid, fds, user_namespace)
+            child = _start([path, *arguments], fds, wanted)
         except OSError as error:
             for fd in (ready, exit_, words, directory):
                 os.close(fd)
@@ -101,7 +93,7 @@ class Slirp4netns(Driver):
         finally:
             for fd in (ready_inside, exit_inside, null):
                 os.close(fd)
-        return _SlirpStarted(child, exit_, ready, words, directory, ports)
+        return _SlirpStarted(child, exit_, ready, words, directory, wanted.ports)
 
     def resolver(self, options: Mapping[str, str] | None = None) -> list[str]:
         """slirp4netns forwards to the host's own server, also to one on the host's loopback."""
@@ -198,13 +190,14 @@ def _arguments(known: frozenset[str], mtu: int, options: Mapping[str, str], *, p
     return arguments
 
 
-def _start(command: list[str], pid: int, fds: dict[int, int], user_namespace: int) -> int:
-    if user_namespace < 0:
-        return spawn.start([*command, str(pid), _INTERFACE], fds=fds)
+def _start(command: list[str], fds: dict[int, int], wanted: Connection) -> int:
+    if wanted.user_namespace < 0:
+        return spawn.start([*command, str(wanted.pid), _INTERFACE], fds=fds)
     from rootless.kernel import nested
 
     # With --userns-path, version 1.2 forgets to join it for its sandbox.
-    return nested.start(user_namespace, [*command, "--netns-type=path", f"/proc/{pid}/ns/net", _INTERFACE], fds)
+    argv = [*command, "--netns-type=path", f"/proc/{wanted.pid}/ns/net", _INTERFACE]
+    return nested.start(wanted.user_namespace, argv, fds)
 
 
 class _SlirpStarted(Started):

@@ -8,6 +8,7 @@ error undoes what was made, in reverse order, and travels to the command as a re
 from __future__ import annotations
 
 import os
+import time
 
 from rootless import paths
 from rootless.errors import LaunchError, RpodError
@@ -182,9 +183,11 @@ class _Launcher:
         network = self.plan.network
         if network is None:
             return None
-        outer = self.plan.outer_fd
+        from rootless.network.driver import Connection  # loaded already, with the driver
+
+        plan = self.plan
         started = network.driver.start(
-            self.init_pid, self.plan.run_dir, network.ports, network.mtu, network.options, user_namespace=outer
+            Connection(self.init_pid, plan.run_dir, network.ports, network.mtu, network.options, plan.outer_fd)
         )
         self.helpers += started.helpers
         self.held += started.held
@@ -228,8 +231,6 @@ class _Launcher:
         self.record(RunRecord(boot_id=paths.boot_id(), cgroup=path))
 
     def _write_record(self) -> None:
-        import time
-
         network = self.plan.network
         self.record(
             RunRecord(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rootless.kernel import syscalls, userns
 from rootless.network import driver as drivers
 from rootless.network import ports as port_rules
+from rootless.network.driver import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,9 @@ class NetBox:
         for fd in (listening, go, answer):
             os.close(fd)
         try:
-            self.started = self.driver.start(self.pid, str(self.run_dir), self.ports, 65520, self.choice.options)
+            self.started = self.driver.start(
+                Connection(self.pid, str(self.run_dir), self.ports, 65520, self.choice.options)
+            )
             self.started.finish()
             os.write(self._go, b"x")
             os.read(self._listening, 1)

@@ -18,6 +18,7 @@ from rootless.errors import NetworkError, UnsupportedError, UsageError
 from rootless.kernel import spawn, syscalls, userns
 from rootless.kernel.userns import Extent, IdMap
 from rootless.network import driver, slirp4netns
+from rootless.network.driver import Connection
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 slirp = pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="slirp4netns is not installed")
@@ -174,7 +175,7 @@ def test_slirp_failure_has_its_own_words_and_leaves_nothing(run_dir):
     if pid == 0:
         signal.pause()
     try:
-        started = driver.get("slirp4netns").start(pid, str(run_dir), [], 1500, {})
+        started = driver.get("slirp4netns").start(Connection(pid, str(run_dir), [], 1500, {}))
         helper = started.helpers[0]
         with pytest.raises(NetworkError, match=r"slirp4netns failed: .*setns"):
             started.finish()  # the host's own namespaces cannot be joined
@@ -194,7 +195,7 @@ def test_slirp_a_port_taken_meanwhile(run_dir):
     with socket.socket() as thief:
         mapping = driver_port()
         try:
-            started = net.start(pid, str(run_dir), [mapping], 1500, {})
+            started = net.start(Connection(pid, str(run_dir), [mapping], 1500, {}))
             thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             thief.bind(("0.0.0.0", mapping.host_port))
             thief.listen()
@@ -217,7 +218,7 @@ def driver_port():
 def test_slirp_missing(run_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(spawn, "which", lambda name: None)
     with pytest.raises(NetworkError, match="not installed") as caught:
-        driver.get("slirp4netns").start(os.getpid(), str(run_dir), [], 1500, {})
+        driver.get("slirp4netns").start(Connection(os.getpid(), str(run_dir), [], 1500, {}))
     assert "apt-get install slirp4netns" in caught.value.hint
 
 
@@ -243,7 +244,7 @@ def test_an_old_slirp4netns(tmp_path, run_dir, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(NetworkError, match="too old: it has no --enable-sandbox"):
-        driver.get("slirp4netns").start(os.getpid(), str(run_dir), [], 1500, {})
+        driver.get("slirp4netns").start(Connection(os.getpid(), str(run_dir), [], 1500, {}))
 
 
 @slirp
@@ -367,7 +368,7 @@ def test_start_does_not_wait(run_dir):
     driver.known_options(str(Path(slirp4netns.program())))
     try:
         began = time.perf_counter()
-        started = net.start(pid, str(run_dir), [], 65520, {})
+        started = net.start(Connection(pid, str(run_dir), [], 65520, {}))
         returned = time.perf_counter()
         started.finish()
         started.stop()
