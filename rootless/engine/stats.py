@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.kernel import files
+from rootless.kernel import cgroup2, files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def sample(container: Container) -> Sample:
         return result
     result.running = True
     result.started_ns = state.run.started_ns
-    pids = _processes(state.run.cgroup, state.run.pid)
+    group, init = state.run.cgroup, state.run.pid
+    pids = cgroup2.processes(group) if group else process.in_namespace_of(init)
     _cpu(state.run.cgroup, pids, result)
     _memory(state.run.cgroup, pids, result)
     _block(state.run.cgroup, result)
@@ -83,25 +84,6 @@ def sample(container: Container) -> Sample:
     count = _number(f"{state.run.cgroup}/pids.current") if state.run.cgroup else None
     result.pids = sum(map(_threads, pids)) if count is None else count
     return result
-
-
-def _processes(cgroup: str, init: int) -> list[int]:
-    """The processes of a cgroup and those below it; without one, those of init's pid namespace."""
-    if cgroup:
-        found = [f"{folder}/cgroup.procs" for folder, _, _ in os.walk(cgroup)]
-        return [int(word) for path in found for word in _text(path).split()]
-    try:
-        namespace = os.readlink(f"/proc/{init}/ns/pid")
-    except OSError:
-        return [init]
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and _link(entry) == namespace]
-
-
-def _link(pid: str) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return ""  # another user's, or gone
 
 
 def _text(path: str) -> str:

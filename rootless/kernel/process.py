@@ -55,6 +55,21 @@ def kill(pid: int, ticks: int, signal: int = 9) -> bool:
         os.close(fd)
 
 
+def in_namespace_of(pid: int) -> list[int]:
+    """The pids in the pid namespace of ``pid``, another user's left out; ``pid`` alone where it shares ours."""
+    wanted = _pid_namespace(pid)
+    if wanted in ("", _pid_namespace("self")):
+        return [pid]
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and _pid_namespace(name) == wanted)
+
+
+def _pid_namespace(pid: int | str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""  # another user's, or gone
+
+
 def wait_gone(pidfd: int, timeout_s: float) -> bool:
     """Wait until a process has ended; False after ``timeout_s`` seconds."""
     import select

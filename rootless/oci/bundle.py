@@ -111,13 +111,13 @@ class Bundle:
             offset = _part(linux, "timeOffsets", clock)
             if offset:
                 extras.time_offsets[clock] = (_integer(offset, "secs"), _integer(offset, "nanosecs"))
-        extras.attributes = self.attributes(self.process, second=False)
+        extras.attributes = self.attributes(second=False)
         return extras
 
-    def attributes(self, process: dict[str, object], *, second: bool) -> Attributes | None:
-        """The rare attributes of a process, None where it has none."""
+    def attributes(self, *, second: bool) -> Attributes | None:
+        """The rare attributes of the process, None where it has none. ``second``: it is an exec's."""
         personality = _part(self.document, "linux", "personality")
-        return Attributes(process, personality, second=second) or None
+        return Attributes(self.process, personality, second=second) or None
 
 
 def read_document(path: str) -> dict[str, object]:
@@ -134,15 +134,6 @@ def read_document(path: str) -> dict[str, object]:
     if not isinstance(document, dict):
         raise SpecError(f"{path} must hold an object", "runtime-spec, config.md")
     return document
-
-
-def load_process(document: dict[str, object]) -> Process:
-    """A checked ``process`` of its own, as ``exec --process`` gives one."""
-    schema.check(document, "process")
-    _check_process(document)
-    process = Process.from_json(document)
-    _drop_unknown_capabilities(process)
-    return process
 
 
 def _part(value: dict[str, object], *keys: str) -> dict[str, object]:

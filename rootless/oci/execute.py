@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from rootless.errors import UsageError
-from rootless.oci import bundle, console, lifecycle
-from rootless.oci.bundle import Bundle
+from rootless.oci import console, lifecycle
+from rootless.oci.bundle import Bundle, read_document
 from rootless.oci.create import preserved, write_pid_file
 from rootless.runtime import join, security
 
@@ -20,28 +20,18 @@ _KILL = 9
 _SETS = ("bounding", "effective", "permitted")
 
 
-class Executed:
-    """A program that was started: its pid, and its terminal's master when nobody else got it, else -1."""
-
-    __slots__ = ("master", "pid")
-
-    def __init__(self, pid: int, master: int) -> None:
-        self.pid = pid
-        self.master = master
-
-
-def execute(container: Container, parsed: Parsed) -> Executed:
-    """Start the program of ``parsed`` in a running container."""
+def execute(container: Container, parsed: Parsed) -> join.Joined:
+    """Start the program of ``parsed`` in a running container; its terminal's master is ours when nobody else got it."""
     allowed = ("created", "running", "paused") if parsed.flag("ignore-paused") else ("created", "running")
     container.demand("exec in", *allowed)
-    described, process = _process(container, parsed)
+    own = lifecycle.document(container)
+    bundle = Bundle(container.state.bundle, {**own, "process": _process(container.ident, own, parsed)})
+    process = bundle.spec.process
     _check_terminal(process, parsed)
-    spec_of = Bundle(container.state.bundle, {**lifecycle.document(container), "process": described})
-    spec_of.spec.process = process
     pidfd = container.pidfd()
-    plan = join.JoinPlan(spec_of.spec, pidfd, _foreign(container))
+    plan = join.JoinPlan(bundle.spec, pidfd, _foreign(container))
     plan.user = None
-    plan.attributes = spec_of.attributes(described, second=True)
+    plan.attributes = bundle.attributes(second=True)
     plan.state = container.hook_state()
     plan.cgroup = container.state.cgroup or container.state.joined_cgroup
     plan.limited = bool(plan.cgroup)
@@ -49,7 +39,7 @@ def execute(container: Container, parsed: Parsed) -> Executed:
     plan.die_with_caller = not parsed.flag("detach")
     if path := parsed.text("console-socket"):
         plan.on_terminal = lambda master: console.send(path, master)
-    joined = join.start_program(plan, console.streams(described))
+    joined = join.start_program(plan, console.streams(bundle.process))
     os.close(pidfd)
     if pid_file := parsed.text("pid-file"):
         try:
@@ -57,7 +47,7 @@ def execute(container: Container, parsed: Parsed) -> Executed:
         except BaseException:
             os.kill(joined.pid, _KILL)
             raise
-    return Executed(joined.pid, joined.master)
+    return joined
 
 
 def _check_terminal(process: Process, parsed: Parsed) -> None:
@@ -79,19 +69,19 @@ def _foreign(container: Container) -> list[str]:
     return found
 
 
-def _process(container: Container, parsed: Parsed) -> tuple[dict[str, object], Process]:
-    """The process as JSON and checked: from --process, or the container's own with what was typed."""
+def _process(ident: str, document: dict[str, object], parsed: Parsed) -> dict[str, object]:
+    """``process`` as JSON: from --process, or the container's own with what was typed."""
     if path := parsed.text("process"):
-        described = bundle.read_document(path)
+        described = read_document(path)
     else:
         if len(parsed.words) < 2:
-            raise UsageError("a program is missing", f"rpod-runtime exec {container.ident} PROGRAM")
-        own = lifecycle.document(container)["process"]
+            raise UsageError("a program is missing", f"rpod-runtime exec {ident} PROGRAM")
+        own = document["process"]
         assert isinstance(own, dict)
         described = {**own, **_typed(parsed, own)}
     if parsed.flag("tty"):
         described["terminal"] = True
-    return described, bundle.load_process(described)
+    return described
 
 
 def _typed(parsed: Parsed, own: dict[str, object]) -> dict[str, object]:

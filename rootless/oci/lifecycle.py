@@ -86,46 +86,16 @@ def _kill_all(container: Container, number: int) -> None:
 
 def processes(container: Container) -> list[int]:
     """The pids of the container's processes: of its cgroup and those below, else init's alone and its namespace's."""
-    path = container.state.cgroup
-    if path:
-        found: list[int] = []
-        for folder, _, _ in os.walk(path):
-            try:
-                found += [int(pid) for pid in files.read_file(f"{folder}/cgroup.procs").split()]
-            except OSError:
-                continue
-        return sorted(found)
-    return _of_namespace(container.state.pid) if container.alive() else []
-
-
-def _of_namespace(init_pid: int) -> list[int]:
-    """Processes that live in the same pid namespace as ``init_pid``, which is that of its own container."""
-    try:
-        wanted = os.readlink(f"/proc/{init_pid}/ns/pid")
-        if wanted == os.readlink("/proc/self/ns/pid"):
-            return [init_pid]
-    except OSError:
-        return [init_pid]
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdecimal() and os.readlink(f"/proc/{name}/ns/pid") == wanted:
-                found.append(int(name))
-        except OSError:
-            continue
-    return sorted(found)
+    if container.state.cgroup:
+        return cgroup2.processes(container.state.cgroup)
+    return process.in_namespace_of(container.state.pid) if container.alive() else []
 
 
 def delete(root: str, ident: str, *, force: bool) -> None:
     """Remove what ``create`` made. ``force`` kills first, and a container that is not there is no error then."""
     try:
         container = Container.find(root, ident)
-    except NotFoundError:
-        if not force:
-            raise
-        _remove_remains(Container(root, ident))
-        return
-    except StateError:
+    except (NotFoundError, StateError):
         if not force:
             raise
         _remove_remains(Container(root, ident))

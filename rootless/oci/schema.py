@@ -314,7 +314,7 @@ def properties() -> dict[str, Property]:
 
 
 def check(document: object, prefix: str = "") -> None:
-    """Check a whole config.json, or the object at ``prefix`` (``process``).
+    """Check a whole config.json, or the object at ``prefix`` (``linux.resources``).
 
     SpecError for a wrong type or value, UnsupportedError for a property that is known and does not work here.
     """

@@ -10,11 +10,12 @@ import os
 
 from rootless.errors import LaunchError, os_reason
 from rootless.runtime import users
+from rootless.runtime.plan import Account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.runtime.mounts import Root
-    from rootless.runtime.plan import Account, AccountsPlan
+    from rootless.runtime.plan import AccountsPlan
 
 
 def complete(root: Root, plan: AccountsPlan, user: users.User, workdir: str) -> users.User:
@@ -29,17 +30,11 @@ def complete(root: Root, plan: AccountsPlan, user: users.User, workdir: str) -> 
     own = next((account for account in plan.wanted if account.uid == user.uid), None)
     if own is None:
         home = user.home
-        own = _account(str(user.uid), user.uid, user.gid, "container user", workdir)
+        own = Account(str(user.uid), user.uid, user.gid, "container user", workdir, group=str(user.gid))
         _add_account(root, plan, own)
     else:
         home = own.home
     return users.User(user.uid, user.gid, user.groups, home, own.name)
-
-
-def _account(name: str, uid: int, gid: int, full_name: str, home: str) -> Account:
-    from rootless.runtime.plan import Account
-
-    return Account(name, uid, gid, full_name, home, group=str(gid))
 
 
 def _add_account(root: Root, plan: AccountsPlan, account: Account) -> None:
