@@ -22,21 +22,15 @@ function __rpod_in
 end
 complete -c rpod -f
 complete -c rpod -n '__rpod_at ' -a attach -d 'Connect this terminal to a running container'
-complete -c rpod -n '__rpod_at ' -a auto-update -d 'Restart containers with the newest version of their image: those with the label io.containers.autoupdate.
-
-The label says where to look: registry, or local for an image that was pulled or built here'
-complete -c rpod -n '__rpod_at ' -a chown -d 'Change the owner of files that belong to ids of your containers; without USER they become yours.
-
-USER and GROUP are ids as containers see them without --userns: 0 is you'
+complete -c rpod -n '__rpod_at ' -a auto-update -d 'Restart containers with the newest version of their image: those with the label io.containers.autoupdate'
+complete -c rpod -n '__rpod_at ' -a chown -d 'Change the owner of files that belong to ids of your containers; without USER they become yours'
 complete -c rpod -n '__rpod_at ' -a commit -d 'Make an image of a container: its root as it is now, without what is mounted'
 complete -c rpod -n '__rpod_at ' -a container -d 'container commands'
 complete -c rpod -n '__rpod_at ' -a cp -d 'Copy files between a container and the host; - is a tar stream'
 complete -c rpod -n '__rpod_at ' -a create -d 'Make a container and print its id; start runs it'
 complete -c rpod -n '__rpod_at ' -a diff -d 'Show what a container or an image\'s last layer changed: A is added, C is changed, D is deleted'
 complete -c rpod -n '__rpod_at ' -a doctor -d 'Try everything that rpod needs, and say what mends it'
-complete -c rpod -n '__rpod_at ' -a events -d 'Print what happens to containers, images and volumes, as it happens.
-
-Filters: container, event, image, label, type and volume; values of one key are alternatives'
+complete -c rpod -n '__rpod_at ' -a events -d 'Print what happens to containers, images and volumes, as it happens'
 complete -c rpod -n '__rpod_at ' -a exec -d 'Run another program in a running container'
 complete -c rpod -n '__rpod_at ' -a export -d 'Write a container\'s root as a flat tar archive, without what is mounted in it'
 complete -c rpod -n '__rpod_at ' -a generate -d 'generate commands'
@@ -58,9 +52,7 @@ complete -c rpod -n '__rpod_at ' -a mount -d 'Under rpod unshare: mount the root
 complete -c rpod -n '__rpod_at ' -a pause -d 'Stop every process of running containers where it is; they keep their memory and take no time'
 complete -c rpod -n '__rpod_at ' -a port -d 'List the published ports of a container'
 complete -c rpod -n '__rpod_at ' -a ps -d 'List the running containers'
-complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy).
-
-What was interrupted goes on where it was'
+complete -c rpod -n '__rpod_at ' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy)'
 complete -c rpod -n '__rpod_at ' -a purge -d 'Remove files and directories, also those that belong to ids of your containers'
 complete -c rpod -n '__rpod_at ' -a push -d 'Send an image to a registry; what the registry has already is not sent'
 complete -c rpod -n '__rpod_at ' -a quadlet -d 'quadlet commands'
@@ -72,10 +64,7 @@ complete -c rpod -n '__rpod_at ' -a run -d 'Run a program in a new container'
 complete -c rpod -n '__rpod_at ' -a save -d 'Write an image, and more names of it, to an archive or a directory; with -m several images'
 complete -c rpod -n '__rpod_at ' -a search -d 'Look for images in registries'
 complete -c rpod -n '__rpod_at ' -a start -d 'Start containers that were created or have ended'
-complete -c rpod -n '__rpod_at ' -a stats -d 'Show how much processor, memory, network and disk containers use.
-
-Where the memory controller is not delegated to the user, the memory is that of the processes added up, with a ~
-before it: what they share counts several times'
+complete -c rpod -n '__rpod_at ' -a stats -d 'Show how much processor, memory, network and disk containers use'
 complete -c rpod -n '__rpod_at ' -a stop -d 'Stop containers: the stop signal first, SIGKILL when the time is over'
 complete -c rpod -n '__rpod_at ' -a system -d 'system commands'
 complete -c rpod -n '__rpod_at ' -a tag -d 'Give an image more names'
@@ -114,10 +103,7 @@ complete -c rpod -n '__rpod_at container' -a restart -d 'Stop containers if they
 complete -c rpod -n '__rpod_at container' -a rm -d 'Remove containers'
 complete -c rpod -n '__rpod_at container' -a run -d 'Run a program in a new container'
 complete -c rpod -n '__rpod_at container' -a start -d 'Start containers that were created or have ended'
-complete -c rpod -n '__rpod_at container' -a stats -d 'Show how much processor, memory, network and disk containers use.
-
-Where the memory controller is not delegated to the user, the memory is that of the processes added up, with a ~
-before it: what they share counts several times'
+complete -c rpod -n '__rpod_at container' -a stats -d 'Show how much processor, memory, network and disk containers use'
 complete -c rpod -n '__rpod_at container' -a stop -d 'Stop containers: the stop signal first, SIGKILL when the time is over'
 complete -c rpod -n '__rpod_at container' -a top -d 'List the processes of a container'
 complete -c rpod -n '__rpod_at container' -a umount -d 'Under rpod unshare: the end of mount'
@@ -127,10 +113,8 @@ complete -c rpod -n '__rpod_at container' -a update -d 'Give containers other li
 complete -c rpod -n '__rpod_at container' -a wait -d 'Wait for the end of containers and print their exit codes'
 complete -c rpod -n '__rpod_at generate' -a systemd -d 'Print a systemd user service for containers'
 complete -c rpod -n '__rpod_at healthcheck' -a run -d 'Check a container\'s health now'
-complete -c rpod -n '__rpod_at image' -a copy -d 'Copy an image between docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR
-and names of stored images, with the same bytes wherever the target\'s form allows it'
-complete -c rpod -n '__rpod_at image' -a cp -d 'Copy an image between docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR
-and names of stored images, with the same bytes wherever the target\'s form allows it'
+complete -c rpod -n '__rpod_at image' -a copy -d 'Copy an image between docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR and names of stored images, with the same bytes wherever the target\'s form allows it'
+complete -c rpod -n '__rpod_at image' -a cp -d 'Copy an image between docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR and names of stored images, with the same bytes wherever the target\'s form allows it'
 complete -c rpod -n '__rpod_at image' -a diff -d 'Show what an image\'s last layer changed, or how it differs from another image'
 complete -c rpod -n '__rpod_at image' -a exists -d 'Status 0 if there is such an image, 1 if there is not'
 complete -c rpod -n '__rpod_at image' -a history -d 'Show the steps in which an image was made, the last one first'
@@ -141,9 +125,7 @@ complete -c rpod -n '__rpod_at image' -a load -d 'Store the images of an archive
 complete -c rpod -n '__rpod_at image' -a ls -d 'List images'
 complete -c rpod -n '__rpod_at image' -a mount -d 'Mount images read-only, in the namespace of rpod unshare, and print where; without a name, list what is'
 complete -c rpod -n '__rpod_at image' -a prune -d 'Remove the images that have no name and that no container uses'
-complete -c rpod -n '__rpod_at image' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy).
-
-What was interrupted goes on where it was'
+complete -c rpod -n '__rpod_at image' -a pull -d 'Fetch images from a registry, or from a place on this machine (see rpod image copy)'
 complete -c rpod -n '__rpod_at image' -a push -d 'Send an image to a registry; what the registry has already is not sent'
 complete -c rpod -n '__rpod_at image' -a remove -d 'Remove images'
 complete -c rpod -n '__rpod_at image' -a rm -d 'Remove images'
@@ -173,13 +155,9 @@ complete -c rpod -n '__rpod_at quadlet' -a verify -d 'Say what Quadlet files bec
 complete -c rpod -n '__rpod_at system' -a check -d 'Look for damage in everything that is stored, and mend it with --repair'
 complete -c rpod -n '__rpod_at system' -a df -d 'Show how much disk images, containers and volumes take'
 complete -c rpod -n '__rpod_at system' -a doctor -d 'Try everything that rpod needs, and say what mends it'
-complete -c rpod -n '__rpod_at system' -a events -d 'Print what happens to containers, images and volumes, as it happens.
-
-Filters: container, event, image, label, type and volume; values of one key are alternatives'
+complete -c rpod -n '__rpod_at system' -a events -d 'Print what happens to containers, images and volumes, as it happens'
 complete -c rpod -n '__rpod_at system' -a info -d 'Show this machine and how rpod is set up on it'
-complete -c rpod -n '__rpod_at system' -a migrate -d 'Give what is stored to your new ids, after your ranges in /etc/subuid and /etc/subgid changed.
-
-The old ranges must still be there beside the new ones: put the new ones first, migrate, then remove the old'
+complete -c rpod -n '__rpod_at system' -a migrate -d 'Give what is stored to your new ids, after your ranges in /etc/subuid and /etc/subgid changed'
 complete -c rpod -n '__rpod_at system' -a prune -d 'Remove ended containers, images without a name, and what crashes left behind'
 complete -c rpod -n '__rpod_at system' -a reset -d 'Remove everything: containers, images, volumes and all else that rpod has stored'
 complete -c rpod -n '__rpod_at volume' -a create -d 'Make a volume and print its name'

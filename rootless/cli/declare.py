@@ -80,6 +80,10 @@ class RpodCommand(TyperCommand):
         ctx.params.update(overrides)
         return rest
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """``[OPTIONS] [CONTAINER] COMMAND [ARG]...``: the arguments as they are declared."""
+        return ["[OPTIONS]", *(str(param.metavar) for param in self.params if param.param_type_name == "argument")]
+
 
 class RpodGroup(TyperGroup):
     """A noun, or rpod itself: without a verb it shows its help, and it knows what is not there yet."""
@@ -220,9 +224,9 @@ def option(*names: str, text: str, metavar: str = "") -> Any:
     return typer.Option(*names, help=text, metavar=metavar or None, show_default=False)
 
 
-def argument(metavar: str, text: str = "") -> Any:
-    """An argument, called ``metavar`` in the help."""
-    return typer.Argument(metavar=metavar, help=text or None, show_default=False)
+def argument(metavar: str) -> Any:
+    """An argument, called ``metavar`` in the usage line; the command's text says what it is."""
+    return typer.Argument(metavar=metavar, hidden=True, show_default=False)
 
 
 def usage(error: Exception) -> RpodError:
@@ -231,6 +235,8 @@ def usage(error: Exception) -> RpodError:
     path = ctx.command_path if ctx is not None else "rpod"
     name = getattr(error, "option_name", None)
     if name and "No such option" in str(error.format_message() if hasattr(error, "format_message") else error):
-        return later.no_option(path.partition(" ")[2], str(name), getattr(error, "possibilities", None) or [])
+        typed = path.partition(" ")[2]
+        command = next((c.paths[0] for c in COMMANDS if typed in (*c.paths, *c.aliases)), "")
+        return later.no_option(typed, command, str(name), getattr(error, "possibilities", None) or [])
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     return UsageError(text[:1].lower() + text[1:].rstrip("."), f"{path} --help")

@@ -8,15 +8,35 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Commands that are planned, by noun ("" = rpod itself).
-COMMANDS: dict[str, str] = {
-    "": """build builder secret
-        artifact farm completion config check network pod kube compose cri
-        dashboard""",
-    "image": """build
-        verify""",
-    "generate": "kube spec",
-    "system": "service connection",
+# Commands that are not there yet, by noun ("" = rpod itself).
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "": (
+        "artifact",
+        "build",
+        "builder",
+        "check",
+        "completion",
+        "compose",
+        "cri",
+        "dashboard",
+        "farm",
+        "kube",
+        "network",
+        "pod",
+        "secret",
+    ),
+    "image": (
+        "build",
+        "verify",
+    ),
+    "generate": (
+        "kube",
+        "spec",
+    ),
+    "system": (
+        "connection",
+        "service",
+    ),
 }
 
 # Docker's words that mean nothing for one user on one machine, and what to do instead.
@@ -75,32 +95,98 @@ _IMPOSSIBLE = {
     "--device-cgroup-rule": "there is no device controller without root",
 }
 _OF_CREATE = {"--attach": "create attaches to nothing", "--preserve-fd": "only run hands descriptors on"}
-_OF_RUN = """init-ctr seccomp-policy
-    gpus ip ip6 mac-address link-local-ip network-alias pod pod-id-file secret decryption-key
-    egress runtime"""
+_OF_RUN = (
+    "decryption-key",
+    "egress",
+    "gpus",
+    "init-ctr",
+    "ip",
+    "ip6",
+    "link-local-ip",
+    "mac-address",
+    "network-alias",
+    "pod",
+    "pod-id-file",
+    "runtime",
+    "seccomp-policy",
+    "secret",
+)
 
-# Options that other verbs have elsewhere and not here yet.
-OPTIONS: dict[str, str] = {
+# Options that other engines have and that are not there yet, by the command's name and without the dashes.
+OPTIONS: dict[str, tuple[str, ...]] = {
     "run": _OF_RUN,
     "create": _OF_RUN,
-    "exec": "cidfile preserve-fd no-session",
-    "ps": "external namespace ns pod watch",
-    "exists": "external",
-    "cleanup": "exec",
-    "inspect": "",
-    "logs": "details",
-    "pull": "decryption-key",
-    "push": "compress encryption-key encrypt-layer sign-by sign-by-sigstore sign-by-sigstore-private-key "
-    "sign-passphrase-file tls-details",
-    "images": "history tree",
-    "rmi": "no-prune",
-    "info": "debug",
-    "unshare": "rootless-netns",
-    "system prune": "build external",
-    "generate systemd": "pod-prefix template",
-    "": "cgroup-manager conmon config connection hooks-dir identity imagestore module network-cmd-path "
-    "network-config-dir noout out remote root runroot runtime runtime-flag ssh storage-opt syslog tmpdir "
-    "transient-store url volumepath context host debug tls",
+    "exec": (
+        "cidfile",
+        "no-session",
+        "preserve-fd",
+    ),
+    "ps": (
+        "external",
+        "namespace",
+        "ns",
+        "pod",
+        "watch",
+    ),
+    "container exists": ("external",),
+    "container cleanup": ("exec",),
+    "logs": ("details",),
+    "pull": ("decryption-key",),
+    "push": (
+        "compress",
+        "encrypt-layer",
+        "encryption-key",
+        "sign-by",
+        "sign-by-sigstore",
+        "sign-by-sigstore-private-key",
+        "sign-passphrase-file",
+        "tls-details",
+    ),
+    "images": (
+        "history",
+        "tree",
+    ),
+    "rmi": ("no-prune",),
+    "info": ("debug",),
+    "unshare": ("rootless-netns",),
+    "system prune": (
+        "build",
+        "external",
+    ),
+    "generate systemd": (
+        "pod-prefix",
+        "template",
+    ),
+    "": (
+        "cgroup-manager",
+        "config",
+        "conmon",
+        "connection",
+        "context",
+        "debug",
+        "hooks-dir",
+        "host",
+        "identity",
+        "imagestore",
+        "module",
+        "network-cmd-path",
+        "network-config-dir",
+        "noout",
+        "out",
+        "remote",
+        "root",
+        "runroot",
+        "runtime",
+        "runtime-flag",
+        "ssh",
+        "storage-opt",
+        "syslog",
+        "tls",
+        "tmpdir",
+        "transient-store",
+        "url",
+        "volumepath",
+    ),
 }
 
 
@@ -112,21 +198,20 @@ def no_command(noun: str, name: str, known: Sequence[str]) -> RpodError:
     if full in _REFUSED:
         reason, instead = _REFUSED[full]
         return UnsupportedError(f"{full!r} is not supported: {reason}", instead)
-    if name in COMMANDS.get(noun, "").split():
+    if name in COMMANDS.get(noun, ()):
         return UnsupportedError(f"{full!r} is not there yet", f"rpod {noun} --help lists what is".replace("  ", " "))
     return UsageError(
         f"there is no command {full!r}", _nearest(name, known) or f"rpod {noun} --help".replace("  ", " ")
     )
 
 
-def no_option(path: str, name: str, known: Sequence[str]) -> RpodError:
-    """The error for an option that the command ``path`` does not have."""
-    verb = path.removeprefix("container ")
-    if verb == "create" and name in _OF_CREATE:
+def no_option(path: str, command: str, name: str, known: Sequence[str]) -> RpodError:
+    """The error for an option that the ``command``, typed as ``path``, does not have ("" = rpod itself)."""
+    if command == "create" and name in _OF_CREATE:
         return UnsupportedError(f"{name} is not supported: {_OF_CREATE[name]}", "rpod run has it")
-    if name in _IMPOSSIBLE and verb in ("run", "create"):
+    if name in _IMPOSSIBLE and command in ("run", "create"):
         return UnsupportedError(f"{name} is not supported: {_IMPOSSIBLE[name]}", "leave it out")
-    if name.removeprefix("--") in OPTIONS.get(verb, "").split():
+    if name.removeprefix("--") in OPTIONS.get(command, ()):
         return UnsupportedError(f"{name} is not there yet", f"rpod {path} --help lists what is".replace("  ", " "))
     hint = _nearest(name, known) or f"rpod {path} --help".replace("  ", " ")
     return UsageError(f"there is no option {name}" + (f" of {path!r}" if path else ""), hint)

@@ -129,12 +129,8 @@ def is_place(name: str) -> bool:
     return kind.endswith("-archive") or rest.startswith(("/", ".")) or os.path.exists(rest.partition(":")[0])
 
 
-def list_images(filters: list[str] | None = None, all: bool = False) -> list[ImageRow]:  # noqa: ARG001
-    """One row a name, newest image first; an image without a name has one row.
-
-    ``all`` adds the images between a build's steps where an engine keeps them. None are
-    kept here, so every image is listed either way.
-    """
+def list_images(filters: list[str] | None = None) -> list[ImageRow]:
+    """One row a name, newest image first; an image without a name has one row."""
     from rootless.engine import image_report
 
     others = []

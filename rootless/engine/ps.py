@@ -90,12 +90,8 @@ def _port(mapping: PortMapping) -> dict[str, str | int]:
     }
 
 
-def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool, sync: bool = False) -> list[PsRow]:
-    """The containers that are shown, newest first: running ones, or ``all``, or the ``last`` N.
-
-    ``sync`` is Podman's and means nothing here: what is read is the truth.
-    """
-    del sync
+def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool) -> list[PsRow]:
+    """The containers that are shown, newest first: running ones, or ``all``, or the ``last`` N."""
     store = Containers()
     wanted = rules.parse(filters, store)
     asks_state = any(rule.key in ("status", "exited") for rule in wanted)

@@ -54,6 +54,13 @@ def _calls(line: str) -> Iterator[list[str]]:
             yield argv
 
 
+def test_a_summary_is_a_sentence_on_one_line() -> None:
+    for command in model.commands():
+        assert "\n" not in command.summary
+        assert not command.summary.endswith(".")
+        assert command.text.startswith(command.summary.split()[0])
+
+
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
 @pytest.mark.parametrize("path", ["docs/man/rpod.1", "docs/man/rpod-run.1", "docs/man/rpod-containers.toml.5"])
 def test_pages_are_good_roff(path: str) -> None:
@@ -111,7 +118,8 @@ def _output(argv: list[str], env: dict[str, str]) -> str:
 def test_nothing_is_there_and_not_there() -> None:
     known = {path for command in model.commands() for path in (command.name, *command.aliases)}
     for noun, names in later.COMMANDS.items():
-        assert not {f"{noun} {name}".strip() for name in names.split()} & known
+        assert not {f"{noun} {name}".strip() for name in names} & known
+    assert set(later.OPTIONS) <= {"", *(command.name for command in model.commands())}
     for command in model.commands():
         options = {name.removeprefix("--") for option in command.options for name in option.names}
-        assert not options & set(later.OPTIONS.get(command.name, "").split()), command.name
+        assert not options & set(later.OPTIONS.get(command.name, ())), command.name

@@ -48,6 +48,8 @@ FAILS = [
         "leave",
     ),
     (["run", "--detatch", "x"], "there is no option --detatch of 'run'", "did you mean --detach?"),
+    (["image", "push", "--compress", "x"], "--compress is not there yet", "rpod image push --help"),
+    (["container", "cleanup", "--exec", "x"], "--exec is not there yet", "rpod container cleanup --help"),
     (["--remote", "ps"], "--remote is not there yet", "rpod --help"),
     (["run"], "missing argument 'IMAGE'", "rpod run --help"),
     (["run", "--rm=maybe", "x"], "--rm=maybe: neither true nor false", ""),
@@ -117,6 +119,17 @@ def test_help_everywhere(rpod: Rpod, argv: list[str]) -> None:
 def test_help_of_every_command_has_examples(rpod: Rpod) -> None:
     for name in ("run", "system df", "image inspect", "container ls", "volume", ""):
         assert "Examples:\n    rpod " in rpod(*name.split(), "--help").stdout
+
+
+def test_the_usage_line_is_as_declared(rpod: Rpod) -> None:
+    for name, usage in (
+        ("exec", "[OPTIONS] [CONTAINER] COMMAND [ARG]..."),
+        ("container rename", "[OPTIONS] CONTAINER NAME"),
+        ("search", "[OPTIONS] TERM"),
+    ):
+        text = rpod(*name.split(), "--help").stdout
+        assert text.startswith(f"Usage: rpod {name} {usage}\n")
+        assert "list[str]" not in text
 
 
 def test_version(rpod: Rpod) -> None:

@@ -348,7 +348,7 @@ def test_every_key_stands_for_an_option_that_rpod_has_or_refuses_by_name(kind: s
         if key.option:
             words_ = [key.option] if key.kind == keys.FLAG else [key.option, f"{key.prefix}1"]
             known = fast.understands([*command, *words_, "name"])
-            refused = key.option.removeprefix("--") in later.OPTIONS.get(" ".join(command), "").split()
+            refused = key.option.removeprefix("--") in later.OPTIONS.get(" ".join(command), ())
             assert known != refused, key.name
 
 

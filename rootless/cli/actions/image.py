@@ -47,7 +47,7 @@ _SORT: dict[str, tuple[Callable[[ImageRow], Any], bool]] = {
 def images(  # noqa: PLR0913 - one per option
     *,
     name: list[str],
-    all: bool,
+    all: bool,  # noqa: ARG001 - the steps of builds are no images here
     digests: bool,
     filter: list[str],
     format: str,
@@ -65,7 +65,7 @@ def images(  # noqa: PLR0913 - one per option
         raise UsageError("images takes one name", "rpod images --filter reference=PATTERN for several")
     if quiet and format:
         raise UsageError("--quiet and --format exclude each other", "leave one out")
-    rows = engine.list_images(filter + [f"reference={item}" for item in name], all)
+    rows = engine.list_images(filter + [f"reference={item}" for item in name])
     key, reverse = _SORT[sort]
     rows.sort(key=key, reverse=reverse)
     if quiet:

@@ -71,7 +71,7 @@ def ps(  # noqa: PLR0913 - one per option
     quiet: bool,
     size: bool,
     sort: str,
-    sync: bool,
+    sync: bool,  # noqa: ARG001 - what is read is in step
 ) -> int:
     """List containers."""
     from rootless.engine import ps as engine
@@ -81,7 +81,7 @@ def ps(  # noqa: PLR0913 - one per option
     if quiet and format:
         raise UsageError("--quiet and --format exclude each other", "leave one out")
     size = size or sort == "size" or ".Size" in format
-    rows = engine.rows(all=all, filters=filter, last=last, latest=latest, size=size, sync=sync)
+    rows = engine.rows(all=all, filters=filter, last=last, latest=latest, size=size)
     key, reverse = _SORT[sort]
     rows.sort(key=key, reverse=reverse)
     if quiet:
@@ -265,7 +265,7 @@ def names(*, kind: str) -> int:
     if kind == "images":
         from rootless.engine import images
 
-        for image in images.list_images([], False):
+        for image in images.list_images():
             for name in image.RepoTags[:1]:
                 output.emit(name)
         return 0

@@ -166,9 +166,12 @@ class Load:
     ],
 )
 class Search(RegistryAccess):
-    """Look for images in registries."""
+    """Look for images in registries.
 
-    term: Annotated[str, argument("TERM", "WORD, REGISTRY/WORD, or REGISTRY/ for everything.")]
+    TERM is WORD, REGISTRY/WORD, or REGISTRY/ for everything that is there.
+    """
+
+    term: Annotated[str, argument("TERM")]
     compatible: Annotated[bool, option("--compatible", text="Docker's columns: with stars, official, automated.")] = (
         False
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 from rootless.cli.declare import argument, command, option
 from rootless.cli.options import Authfile, Filters, Format, NoHeading, TlsVerify
 
-Quadlets = Annotated[list[str], argument("[QUADLET]...", "Names of Quadlet files: web.container.")]
+Quadlets = Annotated[list[str], argument("[QUADLET]...")]
 ReloadSystemd = Annotated[bool, option("--reload-systemd", text="Let systemd read its units anew (true).")]
 
 

@@ -80,7 +80,7 @@ def _verbs(commands: list[model.CommandText], noun: str) -> dict[str, str]:
         for path in (command.name, *command.aliases):
             before, _, verb = path.rpartition(" ")
             if before == noun and (path == command.name or noun):
-                found[verb] = command.text.partition(". ")[0].rstrip(".")
+                found[verb] = command.summary
     return dict(sorted(found.items()))
 
 

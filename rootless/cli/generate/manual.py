@@ -95,15 +95,14 @@ def _options(options: list[model.OptionText]) -> list[str]:
     return lines
 
 
-def _summary(text: str) -> str:
-    """The first sentence, as NAME wants it: without a capital letter and the full stop."""
-    sentence = text.partition("\n")[0].partition(". ")[0].rstrip(".")
+def _summary(sentence: str) -> str:
+    """As NAME wants it: without a capital letter."""
     return sentence[0].lower() + sentence[1:]
 
 
 def _command(command: model.CommandText) -> str:
     name = f"rpod-{command.name.replace(' ', '-')}"
-    lines = [*_head(name, 1, _summary(command.text)), ".SH SYNOPSIS", f"\\fB{_roff(command.usage)}\\fR"]
+    lines = [*_head(name, 1, _summary(command.summary)), ".SH SYNOPSIS", f"\\fB{_roff(command.usage)}\\fR"]
     lines += [".SH DESCRIPTION", _roff(command.text)]
     if command.aliases:
         lines += [".PP", f"The same as: {_roff(', '.join(f'rpod {alias}' for alias in command.aliases))}."]

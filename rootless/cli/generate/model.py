@@ -47,6 +47,11 @@ class CommandText:
         self.arguments = [str(param.metavar) for param in command.params if param.param_type_name == "argument"]
         self.kind = _KINDS.get(self.name, self._kind())
 
+    @property
+    def summary(self) -> str:
+        """The first sentence, on one line and without its full stop."""
+        return " ".join(self.text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
+
     def _kind(self) -> str:
         """What its arguments are: containers, images, volumes or nothing that is known."""
         words = " ".join(self.arguments)
