@@ -20,7 +20,7 @@ def install(path: str, others: list[str], *, replace: bool) -> list[str]:
 
     A folder, and a file with others, become an application: a folder of that name. A file NAME.quadlets holds several,
     with ``---`` between them and ``# FileName=NAME`` in each. Returns the paths that were written. Raises UsageError,
-    ConflictError, UnitError, RpodError; nothing is left of what failed.
+    ConflictError, UnitError, RpodError; unless it was to ``replace`` files, nothing is left of what failed.
     """
     if "://" in path:
         raise UnsupportedError(f"{path}: an address is not there yet", f"curl -LO {path}, then install the file")
@@ -41,10 +41,25 @@ def install(path: str, others: list[str], *, replace: bool) -> list[str]:
             files.write_atomic(target, item.data, mode=0o644)
             written.append(target)
     except OSError as error:
-        for target in written if not replace else []:
-            os.unlink(target)
+        if not replace:
+            for target in written:
+                os.unlink(target)
+            for item in found:
+                _remove_empty(os.path.dirname(f"{folder}/{item.target}"), folder)
         raise RpodError(f"cannot be installed: {os_reason(error)}") from error
     return written
+
+
+def _remove_empty(path: str, folder: str) -> None:
+    """Remove a directory, and those between it and ``folder``, as far as they are empty."""
+    while path != folder:
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # it holds others
+        path = os.path.dirname(path)
 
 
 class _File:

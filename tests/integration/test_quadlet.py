@@ -89,6 +89,17 @@ def test_a_mistake_is_not_installed(fresh_rpod: Rpod, folder: Path) -> None:
     assert fresh_rpod.ok("quadlet", "list", "--noheading") == ""
 
 
+def test_nothing_is_left_of_an_application_that_cannot_be_installed(fresh_rpod: Rpod, folder: Path) -> None:
+    put(folder, "shop/a.container", IMAGE)
+    put(folder, "shop/deep/b.container", IMAGE)
+    put(folder, f"shop/deep/{'n' * 255}", "its name leaves no room for that of a temporary file")
+    said = fresh_rpod.fails("quadlet", "install", str(folder / "shop"))
+    assert "cannot be installed: " in said
+    assert "name too long" in said
+    assert list((fresh_rpod.home / "config/rpod/systemd").iterdir()) == []
+    assert units(fresh_rpod) == []
+
+
 def test_verify_says_why_a_service_would_not_start(fresh_rpod: Rpod, folder: Path) -> None:
     rpod = fresh_rpod
     rpod.ok("quadlet", "install", put(folder, "good.container", f"{IMAGE}{INSTALL}"))
