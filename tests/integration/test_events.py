@@ -110,11 +110,11 @@ def test_images_and_volumes(fresh_rpod: Rpod) -> None:
 def test_following_as_it_happens(rpod: Rpod, image: str) -> None:
     rpod.ok("run", "--rm", "--name", "before", image, "true")
     following = rpod.start(
-        *("events", "--since", "1h", "--filter", "container=seen", "--format", "{{.Status}} {{.ContainerExitCode}}"),
+        *("events", "--since", "1h", "--filter", "container=followed", "--format", "{{.Status}} {{.ContainerExitCode}}"),
         stdout=subprocess.PIPE,
     )
     assert following.stdout is not None
-    rpod("run", "--rm", "--name", "seen", image, "sh", "-c", "exit 4")
+    rpod("run", "--rm", "--name", "followed", image, "sh", "-c", "exit 4")
     lines = [following.stdout.readline().decode().strip() for _ in range(6)]
     following.kill()
     following.communicate()
@@ -122,15 +122,15 @@ def test_following_as_it_happens(rpod: Rpod, image: str) -> None:
 
 
 def test_since_until_and_labels(rpod: Rpod, image: str) -> None:
-    rpod.ok("create", "--name", "one", "--label", "kind=a", image, "true")
-    (first,) = told(rpod, "--filter", "container=one")
-    rpod.ok("create", "--name", "two", "--label", "kind=b", image, "true")
+    rpod.ok("create", "--name", "elder", "--label", "kind=a", image, "true")
+    (first,) = told(rpod, "--filter", "container=elder")
+    rpod.ok("create", "--name", "younger", "--label", "kind=b", image, "true")
     names = [event["Name"] for event in told(rpod, "--filter", "label=kind", "--since", first["Time"])]
-    assert names[:2] == ["one", "two"]
-    assert [e["Name"] for e in told(rpod, "--filter", "label=kind=a", "--until", first["Time"])][-1] == "one"
-    assert "two" not in [e["Name"] for e in told(rpod, "--until", first["Time"])]
+    assert names[:2] == ["elder", "younger"]
+    assert [e["Name"] for e in told(rpod, "--filter", "label=kind=a", "--until", first["Time"])][-1] == "elder"
+    assert "younger" not in [e["Name"] for e in told(rpod, "--until", first["Time"])]
     # With an end in the past nothing is waited for.
-    assert "one" in rpod.ok("events", "--until", first["Time"])
+    assert "elder" in rpod.ok("events", "--until", first["Time"])
     assert "yesterday" in rpod.fails("events", "--since", "yesterday")
     assert "colour" in rpod.fails("events", "--filter", "colour=red")
 
