@@ -12,7 +12,7 @@ import os
 from rootless import log
 from rootless.errors import LaunchError, UnsupportedError, os_reason
 from rootless.kernel import unix, userns
-from rootless.runtime import launch
+from rootless.runtime import cgroup, launch
 from rootless.spec import Mount
 
 TYPE_CHECKING = False
@@ -96,6 +96,8 @@ def _launch_orphan(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Lau
         return pid
 
     def work() -> list[int]:
+        if plan.cgroup_manager == "split":
+            cgroup.split_own()  # the launcher moves itself and its parent, which this command is not now
         launched = launch.launch(plan, record)
         return [launched.monitor_pid, launched.pid]
 

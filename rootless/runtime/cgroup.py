@@ -73,7 +73,7 @@ def create(
         limits.refuse(resources, optional, [])
         return Cgroup("")
     if chosen == "split":
-        base, leaf = _split_own(), f"rpod-{ident}"
+        base, leaf = split_own(), f"rpod-{ident}"
     elif chosen == "systemd":
         # A name for each start: systemd learns late that the last one's scope is empty, and a restart would meet it.
         unit = f"rpod-{ident}-{os.getpid()}.scope"
@@ -150,13 +150,13 @@ def delegated_parent(resources: Resources, optional: frozenset[str], parent: str
     return own
 
 
-def _split_own() -> str:
-    """The caller's own cgroup, cleared for the container's: its processes that are ours move to a leaf beside it."""
+def split_own() -> str:
+    """This process's own cgroup, cleared for the container's: this process and its parent move to a leaf beside it."""
     base = cgroup2.own_path()
     if not base:
         raise LimitError("--cgroups split needs cgroup v2", "rpod doctor")
     if os.path.basename(base) == _SUPERVISOR:
-        base = os.path.dirname(base)  # a restart by the monitor, which is there already
+        base = os.path.dirname(base)  # moved already, or a restart by the monitor
     try:
         os.makedirs(f"{base}/{_SUPERVISOR}", exist_ok=True)
         present = files.read_file(f"{base}/cgroup.procs").decode().split()

@@ -90,17 +90,20 @@ def test_conmon_is_ready_when_the_program_runs(rpod: Rpod, image: str, manager: 
 
 def test_the_main_process_is_systemds_child_when_it_is_told_of_it(rpod: Rpod, image: str, manager: Manager) -> None:
     count = manager.fill()
-    argv = [*program(), "run", "-d", "--name", "web", "--sdnotify", "conmon", image, "sleep", "1000"]
+    options = ("--name", "web", "--sdnotify", "conmon", "--cgroups", "split")
+    argv = [*program(), "run", "-d", *options, image, "sleep", "1000"]
     env = {**rpod.env, "NOTIFY_SOCKET": manager.path}
     with subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
         wait_for(lambda: rpod("inspect", "--format", "{{.State.Status}}", "web").out == "running\n")
         waits = running.poll() is None
+        group = Path(f"/proc/{running.pid}/cgroup").read_text().strip()
         (line,) = [line for line in status(main_pid(rpod).removeprefix("MAINPID=")) if line.startswith("PPid:")]
         above = status(int(line.split()[1]))
         for _ in range(count):
             manager.heard()
         assert manager.heard() == [main_pid(rpod), "READY=1"]
     assert waits
+    assert group.endswith("/supervisor"), "a cgroup with processes of its own cannot limit the container's"
     assert not {f"Pid:\t{running.pid}", f"PPid:\t{running.pid}"} & set(above)
     assert running.returncode == 0
 
