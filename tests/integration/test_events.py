@@ -110,11 +110,11 @@ def test_images_and_volumes(fresh_rpod: Rpod) -> None:
 def test_following_as_it_happens(rpod: Rpod, image: str) -> None:
     rpod.ok("run", "--rm", "--name", "before", image, "true")
     following = rpod.start(
-        *("events", "--since", "1h", "--filter", "container=followed", "--format", "{{.Status}} {{.ContainerExitCode}}"),
+        *("events", "--since", "1h", "--filter", "container=heard", "--format", "{{.Status}} {{.ContainerExitCode}}"),
         stdout=subprocess.PIPE,
     )
     assert following.stdout is not None
-    rpod("run", "--rm", "--name", "followed", image, "sh", "-c", "exit 4")
+    rpod("run", "--rm", "--name", "heard", image, "sh", "-c", "exit 4")
     lines = [following.stdout.readline().decode().strip() for _ in range(6)]
     following.kill()
     following.communicate()
