@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 from support.shell import Rpod, wait_for
 
-from rootless.kernel import userns
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -66,8 +64,9 @@ def session_rpod(tmp_path_factory: pytest.TempPathFactory, runtime_base: Path, d
     home = tmp_path_factory.mktemp("home")
     runtime = runtime_base / "s"
     runtime.mkdir(mode=0o700)
-    yield Rpod(home, runtime, driver)
-    userns.remove_tree_inside(str(home))
+    shared = Rpod(home, runtime, driver)
+    yield shared
+    shared.remove()
 
 
 @pytest.fixture
@@ -85,5 +84,4 @@ def fresh_rpod(tmp_path: Path, runtime_base: Path, driver: str) -> Iterator[Rpod
     runtime = Path(tempfile.mkdtemp(prefix="f", dir=runtime_base))
     fresh = Rpod(tmp_path / "home", runtime, driver)
     yield fresh
-    fresh.remove_containers()
-    userns.remove_tree_inside(str(tmp_path / "home"))
+    fresh.remove()

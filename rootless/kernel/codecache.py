@@ -99,9 +99,12 @@ class CodeCache:
         exec(module.__spec__.loader_state, module.__dict__)  # noqa: S102 - it is what an import is
 
     def save(self) -> None:
-        """Add what this process had to import by itself. A cache that cannot be written stays as it is."""
+        """Add what this process had to import by itself. A cache that cannot be written stays as it is.
+
+        One that was there at the start and has gone with its directory was removed on purpose (``system reset``).
+        """
         fresh = [name for name in self._missed if name in sys.modules]
-        if not fresh or sys.dont_write_bytecode:
+        if not fresh or sys.dont_write_bytecode or (self._fd >= 0 and not os.path.exists(self._directory)):
             return
         try:
             parts = [self._part(name) for name in self._index if name not in fresh]

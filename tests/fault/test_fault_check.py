@@ -129,6 +129,18 @@ def test_reset_leaves_the_configuration_alone(stored: Rpod) -> None:
     stored.ok("run", "--rm", "hello")
 
 
+def test_reset_waits_for_the_monitors_that_become_cleanups(stored: Rpod, tmp_path: Path) -> None:
+    slow = tmp_path / "sitecustomize.py"
+    slow.write_text('import sys, time\n"cleanup" in sys.orig_argv and time.sleep(1)\n')
+    ident = stored.ok("create", "hello")
+    assert stored("init", ident, env={"PYTHONPATH": str(tmp_path)}).code == 0
+    for code in (stored.home / "cache" / "rpod").glob("code-*"):
+        os.truncate(code, 0)  # whoever ends now writes it anew
+    stored.ok("system", "reset", "--force")
+    assert stored.cleanups() == []
+    assert not (stored.home / "cache" / "rpod").exists()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file's content."""
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

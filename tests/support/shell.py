@@ -12,6 +12,8 @@ import termios
 import time
 from pathlib import Path
 
+from rootless.kernel import userns
+
 
 class Done:
     """A finished command: its exit code and what it printed."""
@@ -109,11 +111,30 @@ class Rpod:
                     found.append(line.replace(b"\0", b" ").decode("utf-8", "replace"))
         return found
 
+    def cleanups(self) -> list[str]:
+        """The pids of what monitors became, ``rpod cleanup ID``, which may still write to the cache."""
+        mark = os.fsencode(f"XDG_RUNTIME_DIR={self.runtime}")
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    if b"cleanup" in (entry / "cmdline").read_bytes().split(b"\0"):
+                        found += [entry.name] if mark in (entry / "environ").read_bytes().split(b"\0") else []
+                except OSError:
+                    continue
+        return found
+
     def remove_containers(self) -> None:
         """Remove every container, running or not."""
         idents = self("ps", "-aq", "--no-trunc").out.split()
         if idents:
             self("rm", "-f", "-t", "0", *idents, timeout_s=120)
+
+    def remove(self) -> None:
+        """Remove everything of this user's, the home directory as well."""
+        self.remove_containers()
+        wait_for(lambda: not self.cleanups(), what="the end of all cleanups")
+        userns.remove_tree_inside(str(self.home))
 
 
 class Pty:
