@@ -27,9 +27,6 @@ _LONGEST_BYTES = 32768
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-_settings: config.Events | None = None  # read once: a command tells of several events
-
-
 def log_path() -> str:
     """The current file; the one before it has ``.1`` behind its name."""
     return f"{paths.state()}/events.log"
@@ -42,13 +39,10 @@ def enabled() -> bool:
 
 def _configured() -> config.Events:
     """The settings. A broken containers.toml must not keep anybody from stopping a container: then the defaults."""
-    global _settings
-    if _settings is None:
-        try:
-            _settings = config.load().events
-        except ConfigError:
-            _settings = config.Events({})
-    return _settings
+    try:
+        return config.load().events
+    except ConfigError:
+        return config.Events({})
 
 
 def of_container(record: ContainerRecord, *statuses: str, exit_code: int | None = None, **more: object) -> None:
