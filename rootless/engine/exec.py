@@ -53,7 +53,10 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     if state.run is None or not state.running:
         raise not_running(container)
     pidfd = container.init_pidfd()
-    plan = join.JoinPlan(_spec(container, options), pidfd, _namespaces(container))
+    spec = start.read_spec(container)
+    kinds = [*spec.namespaces, *(kind for kind in container.record.join if kind not in spec.namespaces)]
+    _become(spec, options)
+    plan = join.JoinPlan(spec, pidfd, kinds)
     plan.user = options.user or container.record.user
     plan.groups = [] if options.user else container.record.groups
     plan.shifted = start.is_shifted(container.record)
@@ -143,26 +146,17 @@ def _streams(options: ExecOptions) -> terminal.Streams:
     return terminal.Streams.pipes(stdin=options.interactive)
 
 
-def _namespaces(container: Container) -> list[str]:
-    """The namespace types that the container does not share with the host."""
-    spec = start.read_spec(container)
-    return [*spec.namespaces, *(kind for kind in container.record.join if kind not in spec.namespaces)]
-
-
-def _spec(container: Container, options: ExecOptions) -> Spec:
-    """The container's spec with this program in it."""
-    spec = start.read_spec(container)
+def _become(spec: Spec, options: ExecOptions) -> None:
+    """Put the program of ``options`` in the place of the container's own."""
     program = spec.process
     program.args = options.command
     program.terminal = options.tty
     program.cwd = options.workdir or program.cwd
     if not program.cwd.startswith("/"):
         raise UsageError(f"--workdir {options.workdir}: it must be an absolute path")
-    program.env = values.environment(
-        [*program.env, *(["TERM=xterm"] if options.tty else [])], options.env_file, options.env, host=False
-    )
+    before = [*program.env, *(["TERM=xterm"] if options.tty else [])]
+    program.env = values.environment(before, values.typed_environment(options.env_file, options.env), host=False)
     if options.privileged:
         everything = security.parse_capabilities([], [], privileged=True)
         program.bounding = program.effective = program.permitted = everything
         spec.seccomp = {}
-    return spec

@@ -39,6 +39,14 @@ def parse(texts: list[str], store: Containers) -> list[Rule]:
     return [_rule(text, store) for text in texts]
 
 
+def all_match(wanted: list[Rule], container: Container, state: State) -> bool:
+    """Whether a container passes every key; several values of one key are alternatives."""
+    by_key: dict[str, bool] = {}
+    for rule in wanted:
+        by_key[rule.key] = by_key.get(rule.key, False) or rule.matches(container, state)
+    return all(by_key.values())
+
+
 def _rule(text: str, store: Containers) -> Rule:
     key, equals, value = text.partition("=")
     if not equals:
@@ -152,7 +160,5 @@ def _is_ancestor(value: str, container: Container) -> bool:
 
 def select(texts: list[str], store: Containers) -> list[Container]:
     """The containers that pass ``texts``."""
-    from rootless.engine import ps
-
     wanted = parse(texts, store)
-    return [c for c in store.all() if ps.all_match(wanted, c, c.state())]
+    return [c for c in store.all() if all_match(wanted, c, c.state())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.engine import port, start
 from rootless.engine.gotypes import Map, Struct
 from rootless.kernel import times
+from rootless.spec import OCI_VERSION
 from rootless.state import health
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "Image": record.image_id.removeprefix("sha256:"),
         "ImageName": record.image,
         "Rootfs": record.rare.get("rootfs", ""),
-        "Dependencies": record.requires,
+        "Dependencies": sorted({*record.join.values(), *record.requires}),
         "PidFile": record.rare.get("pidfile", ""),
         "ResolvConfPath": f"{container.directory}/resolv.conf",
         "HostnamePath": f"{container.directory}/hostname",
@@ -59,11 +60,11 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "ExecIDs": [],
         "GraphDriver": _graph_driver(container),
         "Mounts": _mounts(record),
-        "NetworkSettings": _network(container),
+        "NetworkSettings": _network(record, state),
         "Namespace": "",
         "IsInfra": False,
         "Config": Struct(_config(record, spec) | _healthcheck(container), _WITHOUT_HEALTHCHECK),
-        "HostConfig": _host_config(container, spec),
+        "HostConfig": _host_config(container, state, spec),
     }
     if size:
         from rootless.engine import ps
@@ -78,7 +79,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
 def _state(state: State) -> dict[str, object]:
     run, end = state.run, state.exit
     return {
-        "OciVersion": "1.0.2",
+        "OciVersion": OCI_VERSION,
         "Status": state.status,
         "Running": state.status in ("running", "stopping"),
         "Paused": state.status == "paused",
@@ -174,12 +175,12 @@ def _mounts(record: ContainerRecord) -> list[dict[str, object]]:
     return result
 
 
-def _ports(container: Container) -> Map:
+def _ports(record: ContainerRecord, state: State) -> Map:
     bindings: dict[str, list[dict[str, str]]] = {}
-    for mapping in port.mappings(container):
+    for mapping in port.mappings(record, state.run):
         key = f"{mapping.container_port}/{mapping.protocol}"
         bindings.setdefault(key, []).append({"HostIp": mapping.host_ip, "HostPort": str(mapping.host_port)})
-    exposed: dict[str, object] = {(item if "/" in item else f"{item}/tcp"): None for item in container.record.exposed}
+    exposed: dict[str, object] = {(item if "/" in item else f"{item}/tcp"): None for item in record.exposed}
     return Map(exposed | bindings)
 
 
@@ -193,10 +194,10 @@ _NO_ADDRESS: dict[str, object] = {
 }
 
 
-def _network(container: Container) -> dict[str, object]:
-    network = container.record.network
+def _network(record: ContainerRecord, state: State) -> dict[str, object]:
+    network = record.network
     networks = {} if network in ("host", "none") else {network: _NO_ADDRESS | {"NetworkID": network}}
-    return _NO_ADDRESS | {"Ports": _ports(container), "SandboxKey": "", "Networks": Map(networks)}
+    return _NO_ADDRESS | {"Ports": _ports(record, state), "SandboxKey": "", "Networks": Map(networks)}
 
 
 def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
@@ -211,11 +212,11 @@ def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
         "OpenStdin": record.open_stdin,
         "StdinOnce": record.open_stdin,
         "Env": spec.process.env,
-        "Cmd": record.command,
+        "Cmd": record.command[len(record.entrypoint) :],
         "Image": record.image,
         "Volumes": None,
         "WorkingDir": record.workdir,
-        "Entrypoint": None,
+        "Entrypoint": " ".join(record.entrypoint),
         "Labels": Map(record.labels),
         "Annotations": Map(record.annotations),
         "StopSignal": record.stop_signal,
@@ -235,35 +236,41 @@ def _namespace_mode(record: ContainerRecord, spec: Spec, kind: str) -> str:
     return f"ns:{spec.namespaces[kind]}" if spec.namespaces[kind] else "private"
 
 
-def _host_config(container: Container, spec: Spec) -> dict[str, object]:
-    record, limits = container.record, spec.resources
+def _host_config(container: Container, state: State, spec: Spec) -> dict[str, object]:
+    record = container.record
     return {
         "Binds": [
             f"{m['name'] or m['source']}:{m['destination']}" for m in record.mounts if m["type"] in ("bind", "volume")
         ],
-        "CgroupManager": "",
-        "CgroupMode": _namespace_mode(record, spec, "cgroup"),
+        "Tmpfs": Map({m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"}),
+        "VolumesFrom": record.volumes_from or None,
         "ContainerIDFile": record.cidfile,
         "LogConfig": {
             "Type": record.log_driver,
             "Config": None,
             "Path": container.log_path,
-            "Tag": "",
+            "Tag": record.log_tag,
             "Size": str(record.log_size_max),
         },
-        "NetworkMode": record.network,
-        "PortBindings": Map({key: value for key, value in _ports(container).items() if value}),
         "RestartPolicy": {"Name": record.restart, "MaximumRetryCount": record.restart_max},
         "AutoRemove": record.auto_remove,
-        "VolumesFrom": record.volumes_from or None,
-        "CapAdd": record.cap_add,
-        "CapDrop": record.cap_drop,
-        "Dns": record.dns,
-        "DnsOptions": record.dns_option,
-        "DnsSearch": record.dns_search,
-        "ExtraHosts": record.add_host,
-        "GroupAdd": record.groups,
+        "Runtime": "rpod",
+        "Init": record.init,
+        "Cgroups": record.cgroups,
+        "CgroupManager": start.cgroup_manager(record),
+        "CgroupParent": record.cgroup_parent,
+        **_namespaces(record, spec),
+        **_addresses(record, state),
+        **_privileges(record, spec),
+        **_limits(spec),
+    }
+
+
+def _namespaces(record: ContainerRecord, spec: Spec) -> dict[str, object]:
+    return {
+        "CgroupMode": _namespace_mode(record, spec, "cgroup"),
         "IpcMode": _namespace_mode(record, spec, "ipc"),
+        "NetworkMode": record.network,
         "PidMode": _namespace_mode(record, spec, "pid"),
         "UTSMode": _namespace_mode(record, spec, "uts"),
         "UsernsMode": record.userns,
@@ -271,37 +278,54 @@ def _host_config(container: Container, spec: Spec) -> dict[str, object]:
             "UidMap": [":".join(map(str, extent)) for extent in record.uid_map],
             "GidMap": [":".join(map(str, extent)) for extent in record.gid_map],
         },
+    }
+
+
+def _addresses(record: ContainerRecord, state: State) -> dict[str, object]:
+    return {
+        "Dns": record.dns,
+        "DnsOptions": record.dns_option,
+        "DnsSearch": record.dns_search,
+        "ExtraHosts": record.add_host,
+        "PortBindings": Map({key: value for key, value in _ports(record, state).items() if value}),
+    }
+
+
+def _privileges(record: ContainerRecord, spec: Spec) -> dict[str, object]:
+    return {
         "Privileged": record.privileged,
-        "ReadonlyRootfs": spec.root_readonly,
+        "CapAdd": record.cap_add,
+        "CapDrop": record.cap_drop,
         "SecurityOpt": record.security_opt,
-        "Tmpfs": Map({m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"}),
-        "ShmSize": _shm_size(spec),
-        "Runtime": "rpod",
-        "CpuShares": limits.cpu_shares or 0,
-        "Memory": limits.memory or 0,
-        "NanoCpus": (limits.cpu_quota_us or 0) * 1_000_000_000 // (limits.cpu_period_us or 100000),
-        "CgroupParent": record.cgroup_parent,
-        "CpuPeriod": limits.cpu_period_us or 0,
-        "CpuQuota": limits.cpu_quota_us or 0,
-        "CpusetCpus": limits.cpuset_cpus,
-        "CpusetMems": limits.cpuset_mems,
-        "MemoryReservation": limits.memory_reservation or 0,
-        "BlkioWeight": limits.io_weight or 0,
-        "BlkioWeightDevice": [
-            {"Path": f"{major}:{minor}", "Weight": weight} for major, minor, weight in limits.io_device_weights
-        ]
-        or None,
-        **{name: _throttles(limits, key) for key, name in _THROTTLES.items()},
-        "CgroupConf": Map(limits.unified) or None,
-        "Cgroups": record.cgroups,
-        "OomScoreAdj": spec.process.oom_score_adj or 0,
-        "MemorySwap": limits.memory_swap or 0,
-        "PidsLimit": limits.pids or 0,
-        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits],
-        "Init": record.init,
+        "GroupAdd": record.groups,
+        "ReadonlyRootfs": spec.root_readonly,
         "Devices": [
             {"PathOnHost": d.source, "PathInContainer": d.path, "CgroupPermissions": "rwm"} for d in spec.devices
         ],
+    }
+
+
+def _limits(spec: Spec) -> dict[str, object]:
+    limits = spec.resources
+    weights = [{"Path": f"{major}:{minor}", "Weight": weight} for major, minor, weight in limits.io_device_weights]
+    return {
+        "CpuPeriod": limits.cpu_period_us or 0,
+        "CpuQuota": limits.cpu_quota_us or 0,
+        "CpuShares": limits.cpu_shares or 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "NanoCpus": (limits.cpu_quota_us or 0) * 1_000_000_000 // (limits.cpu_period_us or 100000),
+        "Memory": limits.memory or 0,
+        "MemoryReservation": limits.memory_reservation or 0,
+        "MemorySwap": limits.memory_swap or 0,
+        "ShmSize": _shm_size(spec),
+        "OomScoreAdj": spec.process.oom_score_adj or 0,
+        "PidsLimit": limits.pids or 0,
+        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.process.rlimits],
+        "BlkioWeight": limits.io_weight or 0,
+        "BlkioWeightDevice": weights or None,
+        **{name: _throttles(limits, key) for key, name in _THROTTLES.items()},
+        "CgroupConf": Map(limits.unified) or None,
     }
 
 

@@ -8,18 +8,18 @@ from rootless.network.ports import PortMapping
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.container import Container
+    from rootless.state.record import ContainerRecord, RunRecord
 
 
-def mappings(container: Container) -> list[PortMapping]:
+def mappings(record: ContainerRecord, run: RunRecord | None) -> list[PortMapping]:
     """The published ports, with the host ports that were found free at the start."""
-    run = container.run_record()
-    stored = run.ports if run is not None and run.ports else container.record.ports
+    stored = run.ports if run is not None and run.ports else record.ports
     return [PortMapping.from_json(item) for item in stored]
 
 
 def port(container: Container, query: str) -> list[str]:
     """Lines ``80/tcp -> 0.0.0.0:8080``; with a query ``80`` or ``80/udp`` only the host's side."""
-    found = mappings(container)
+    found = mappings(container.record, container.run_record())
     if not query:
         return [f"{m.container_port}/{m.protocol} -> {_host(m)}" for m in found]
     number, _, protocol = query.partition("/")

@@ -67,7 +67,7 @@ class PsRow:
         self.StartedAt = run.started_ns // _S if run else 0
         self.Pid = run.pid if run and state.running else 0
         self.Restarts = run.restarts if run else 0
-        self.Ports: list[dict[str, str | int]] = [_port(m) for m in port.mappings(container)]
+        self.Ports: list[dict[str, str | int]] = [_port(m) for m in port.mappings(record, run)]
         self.Labels: dict[str, str] = record.labels
         self.Mounts: list[str] = [str(m["destination"]) for m in record.mounts]
         self.Networks: list[str] = [record.network]
@@ -98,7 +98,7 @@ def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool) 
     found = []
     for container, state in reconcile.living(store):
         shown = all or last or latest or asks_state or state.running or state.status == "restarting"
-        if shown and all_match(wanted, container, state):
+        if shown and rules.all_match(wanted, container, state):
             found.append((container, state))
     found.sort(key=lambda pair: pair[0].record.created_ns, reverse=True)
     if latest:
@@ -107,14 +107,6 @@ def rows(*, all: bool, filters: list[str], last: int, latest: bool, size: bool) 
     if size:
         fill_sizes(result, [pair[0] for pair in found])
     return result
-
-
-def all_match(wanted: list[rules.Rule], container: Container, state: State) -> bool:
-    """Whether a container passes every key; several values of one key are alternatives."""
-    by_key: dict[str, bool] = {}
-    for rule in wanted:
-        by_key[rule.key] = by_key.get(rule.key, False) or rule.matches(container, state)
-    return all(by_key.values())
 
 
 def fill_sizes(shown: list[PsRow], containers: list[Container]) -> None:

@@ -366,6 +366,10 @@ def test_inspect_with_templates(rpod: Rpod, image: str) -> None:
     assert rpod.ok("inspect", "-f", "{{range .Args}}<{{.}}>{{end}}", "fmt") == "<a><b>"
     assert rpod.ok("inspect", "-f", '{{upper .Name}} {{join .Config.Cmd ","}} {{len .Args}}', "fmt") == "FMT echo,a,b 2"
     assert rpod.ok("inspect", "-f", "{{if .State.Running}}yes{{else}}no{{end}}", "fmt") == "no"
+    rpod.ok("create", "--name", "more", "--entrypoint", '["sh","-c"]', "--pid", "container:fmt", image, "env")
+    config, needed = json.loads(rpod.ok("inspect", "-f", "[{{json .Config}},{{json .Dependencies}}]", "more"))
+    assert (config["Entrypoint"], config["Cmd"]) == ("sh -c", ["env"])
+    assert needed == [rpod.ok("inspect", "-f", "{{.Id}}", "fmt")]
     assert ".Nonsense" in rpod.fails("inspect", "-f", "{{.Nonsense}}", "fmt")
 
 
