@@ -88,6 +88,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
 
             dependents.note(record, store)
         _save(new.container, record, spec)
+        new.spec = spec
         for found in used:
             if not found.is_there():
                 raise NotFoundError(f"the image {found.found_as or found.id} was removed meanwhile", "try again")
@@ -199,7 +200,7 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
         add_host=options.add_host,
         labels=_labels(options, image),
         annotations=values.pairs(options.annotation, "--annotation"),
-        env=options.env,
+        env=values.typed_environment(options.env_file, options.env),
         sdnotify=options.sdnotify,
         restart=policy,
         restart_max=maximum,

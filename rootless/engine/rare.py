@@ -202,15 +202,14 @@ def amend(options: ContainerOptions, record: ContainerRecord, spec: Spec) -> Non
         spec.process.oom_score_adj = options.oom_score_adj
     if options.timens and _time_offsets(options.timens) is not None:
         spec.namespaces["time"] = ""
-    spec.process.env = _environment(options, spec.process.env)
+    spec.process.env = _environment(options, spec.process.env, record.env)
 
 
-def _environment(options: ContainerOptions, entries: list[str]) -> list[str]:
+def _environment(options: ContainerOptions, entries: list[str], typed: list[str]) -> list[str]:
     """--env-merge, --unsetenv and --unsetenv-all; what the user gave with -e and its like stays."""
     current = dict(entry.partition("=")[::2] for entry in entries)
-    typed = values.environment([], options.env_file, options.env, host=options.env_host)
-    given = {entry.partition("=")[0] for entry in typed}
-    if not any(entry.startswith(("PATH=", "PATH")) for entry in options.env):
+    given = {entry.partition("=")[0] for entry in values.environment([], typed, host=options.env_host)}
+    if not any(entry.partition("=")[0] == "PATH" for entry in typed):
         given.discard("PATH")  # the default that every environment begins with
     if options.unsetenv_all:
         current = {name: value for name, value in current.items() if name in given}

@@ -22,7 +22,12 @@ def run(options: RunOptions, announce: Callable[[str], None]) -> int:
 
     def launch(client_fd: int) -> object:
         return start.launch_container(
-            container, new.lock, client_fd=client_fd, preserve_fds=options.preserve_fds, preserved=preserved
+            container,
+            new.lock,
+            client_fd=client_fd,
+            preserve_fds=options.preserve_fds,
+            preserved=preserved,
+            spec=new.spec,
         )
 
     try:

@@ -106,11 +106,7 @@ def _environment(options: ContainerOptions, record: ContainerRecord, image: Imag
         base.append("TERM=xterm")
     if record.hostname:
         base.append(f"HOSTNAME={record.hostname}")
-    if options.tz and options.tz != "local":
-        base.append(f"TZ={options.tz}")
-    return values.environment(
-        [*config.load().containers.env, *base], options.env_file, options.env, host=options.env_host
-    )
+    return values.environment([*config.load().containers.env, *base], record.env, host=options.env_host)
 
 
 def _mounts(

@@ -23,7 +23,7 @@ from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rootless.state.record import ContainerRecord, RunRecord
 
@@ -79,36 +79,25 @@ def launch_container(
     preserved: Sequence[int] = (),
     gate: bool = False,
     restarted: RunRecord | None = None,
+    spec: Spec | None = None,
 ) -> launch.Launched:
     """Start the program of ``container``, whose alive lock is given away to its monitor.
 
     With a ``gate`` all is set up, and the program waits there for its start. ``restarted`` is the last run where a
-    restart policy starts it again. Where a start fails, the container is what it was before: created, or exited with
-    its last exit code.
+    restart policy starts it again, ``spec`` its config.json where that is at hand. Where a start fails, the container
+    is what it was before: created, or exited with its last exit code.
     """
-    if container.record.requires:
-        from rootless.engine import rare
-
-        rare.start_required(container.record)
     last_run = container.run_record()
     last_exit = container.exit_record() if last_run else None
     try:
-        reconcile.release(container)
-        if os.path.exists(f"{container.directory}/mounted"):
-            from rootless.engine import mount
-
-            mount.refuse_mounted(container)
+        _make_way(container)
         if last_run:
             os.ftruncate(alive.fd, 0)  # the exit code of the last run, for those who waited
-        plan = _plan(container)
+        plan = _plan(container, spec or read_spec(container))
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
         plan.gate_path = container.gate_path if gate else ""
         plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
-        if service := "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ:
-            from rootless.engine import service_manager
-
-            service_manager.prepare(container, plan)
 
         def record(run: RunRecord) -> None:
             if restarted:
@@ -117,10 +106,7 @@ def launch_container(
                 container.forget_exit()
             container.save_run(run)
 
-        if service:
-            launched = service_manager.launch_service(plan, record, container.record.sdnotify)
-        else:
-            launched = launch.launch(plan, record)
+        launched = _launch(container, plan, record)
     except BaseException:
         reconcile.release(container)
         container.put_back(last_run, last_exit)
@@ -132,6 +118,29 @@ def launch_container(
 
         rare.after_launch(container.record, launched)
     return launched
+
+
+def _make_way(container: Container) -> None:
+    """What must be true before a start: what it requires runs, and nothing of its last run or of a mount is left."""
+    if container.record.requires:
+        from rootless.engine import rare
+
+        rare.start_required(container.record)
+    reconcile.release(container)
+    if os.path.exists(f"{container.directory}/mounted"):
+        from rootless.engine import mount
+
+        mount.refuse_mounted(container)
+
+
+def _launch(container: Container, plan: LaunchPlan, record: Callable[[RunRecord], None]) -> launch.Launched:
+    """Launch; where a service manager has started this command, with what it gave, and tell it of the start."""
+    if "NOTIFY_SOCKET" not in os.environ and "LISTEN_FDS" not in os.environ:
+        return launch.launch(plan, record)
+    from rootless.engine import service_manager
+
+    service_manager.prepare(container, plan)
+    return service_manager.launch_service(plan, record, container.record.sdnotify)
 
 
 def read_spec(container: Container) -> Spec:
@@ -150,9 +159,8 @@ def cleanup_argv(ident: str) -> list[str]:
     return [sys.executable, "-P", "-c", MAIN, "cleanup", ident]
 
 
-def _plan(container: Container) -> LaunchPlan:
+def _plan(container: Container, spec: Spec) -> LaunchPlan:
     record = container.record
-    spec = read_spec(container)
     settings = config.load()
     plan = LaunchPlan(
         container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container)

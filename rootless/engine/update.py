@@ -67,7 +67,7 @@ def _apply(options: UpdateOptions, wanted: Resources) -> list[str]:
 
 def _environment(options: UpdateOptions, spec: Spec) -> None:
     if options.env:
-        spec.process.env = values.environment(spec.process.env, [], options.env, host=False)
+        spec.process.env = values.environment(spec.process.env, options.env, host=False)
     if options.unsetenv:
         gone = set(options.unsetenv)
         spec.process.env = [item for item in spec.process.env if item.partition("=")[0] not in gone]

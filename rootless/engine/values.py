@@ -136,8 +136,13 @@ def lines(path: str, option: str) -> list[str]:
     return found
 
 
-def environment(image: list[str], env_files: list[str], items: list[str], *, host: bool) -> list[str]:
-    """The program's environment: the image's, the host's if asked for, files, then -e; a bare NAME copies ours."""
+def typed_environment(env_files: list[str], items: list[str]) -> list[str]:
+    """What the user gives: the lines of --env-file, then -e."""
+    return [line for path in env_files for line in lines(path, "--env-file")] + items
+
+
+def environment(image: list[str], typed: list[str], *, host: bool) -> list[str]:
+    """The program's environment: the image's, the host's if asked for, then what is typed; a bare NAME copies ours."""
     result: dict[str, str] = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     for entry in image:
         name, equals, value = entry.partition("=")
@@ -145,7 +150,6 @@ def environment(image: list[str], env_files: list[str], items: list[str], *, hos
             result[name] = value
     if host:
         result.update({k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES})
-    typed = [line for path in env_files for line in lines(path, "--env-file")] + items
     for entry in typed:
         name, equals, value = entry.partition("=")
         if not name or "\0" in entry:

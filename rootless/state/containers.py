@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rootless.spec import Spec
     from rootless.state.record import ContainerRecord
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -223,13 +224,17 @@ def name_taken(name: str, owner: Container | None) -> ConflictError:
 
 
 class NewContainer:
-    """A container in the making: its name and its alive lock are held. ``discard`` undoes both."""
+    """A container in the making: its name and its alive lock are held. ``discard`` undoes both.
 
-    __slots__ = ("_store", "container", "lock")
+    ``spec`` is its config.json, once there is one.
+    """
+
+    __slots__ = ("_store", "container", "lock", "spec")
 
     def __init__(self, store: Containers, record: ContainerRecord) -> None:
         self._store = store
         self.container = Container(record.id, store.data_dir, store.run_dir, record)
+        self.spec: Spec | None = None
         if record.name:
             check_name(record.name)
         try:

@@ -87,7 +87,7 @@ class ContainerRecord(Record):
         "mounts": [],  # [{"type", "name", "source", "destination", "options", "anonymous", "copy"}, …]
         "labels": {},
         "annotations": {},
-        "env": [],
+        "env": [],  # what was typed: the lines of --env-file, then -e
         "log_driver": "k8s-file",
         "log_size_max": 0,
         "log_files_max": 0,

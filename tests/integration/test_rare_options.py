@@ -123,6 +123,7 @@ def test_requirements_start_first(rpod: Rpod, image: str) -> None:
     rpod.ok("create", "--name", "broken", image, "/no/such/program")
     error = rpod.fails("run", "--rm", "--requires", "broken", image, "true")
     assert "broken" in error
+    assert len(rpod.ok("ps", "-aq").split()) == 3, "nothing is left of what could not start"
     assert "no such container" in rpod.fails("create", "--requires", "nobody", image, "true")
 
 

@@ -58,7 +58,11 @@ def test_the_environment_in_its_order(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("NOT_SET", raising=False)
     file = tmp_path / "env"
     file.write_text("# comment\n\n  A=file\nB=b=c\nFROM_HOST\n")
-    found = values.environment(["A=image", "C=image", "broken"], [str(file)], ["C=typed", "NOT_SET"], host=False)
+    found = values.environment(
+        ["A=image", "C=image", "broken"],
+        values.typed_environment([str(file)], ["C=typed", "NOT_SET"]),
+        host=False,
+    )
     assert sorted(found[1:]) == ["A=file", "B=b=c", "C=typed", "FROM_HOST=h"]
     assert found[0].startswith("PATH=/usr/local/sbin")
 
@@ -66,7 +70,7 @@ def test_the_environment_in_its_order(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("entry", ["=x", "A=\0"])
 def test_an_entry_without_a_name_or_with_nul_is_refused(entry: str) -> None:
     with pytest.raises(UsageError):
-        values.environment([], [], [entry], host=False)
+        values.environment([], [entry], host=False)
 
 
 @pytest.mark.parametrize(
