@@ -1,1 +1,1 @@
-"""PORCH: commands, options and what is printed."""
+"""The command line: commands, options and what is printed."""

@@ -1,1 +1,1 @@
-"""HALL: one story per verb; the only room that joins the others."""
+"""One story per verb; the only room that joins the others."""

@@ -36,8 +36,8 @@ def cleanup(ident: str, lock_fd: int, *, restart: bool) -> int:
             _follow_policy(container, files.Lock(container.alive_path, lock_fd))
     except NotFoundError:
         return 0  # somebody was faster
-    stopped = end is None or (run is not None and run.stopped_by_user)
-    return 0 if stopped or end is None else end.code
+    stopped = run is not None and run.stopped_by_user
+    return 0 if end is None or stopped else end.code
 
 
 def _follow_policy(container: Container, alive: files.Lock | None) -> None:

@@ -1,4 +1,4 @@
-"""What the user typed for a container, word for word: the border between PORCH and HALL.
+"""What the user typed for a container, word for word: the border between the command line and the engine.
 
 A field is the long option's name with "_" for "-"; a list collects repeated options in
 order. Nothing is interpreted here: ``engine.create`` does that and names what is wrong.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rootless.errors import LimitError, StateError, os_reason
 from rootless.kernel import cgroup2
 from rootless.state import events
+from rootless.state.container import how_it_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +19,15 @@ def pause(container: Container) -> None:
         if state.status != "running":
             raise StateError(
                 f"container {container.name} is {state.status}: only a running one can be paused",
-                f"rpod unpause {container.name}" if state.status == "paused" else f"rpod start {container.name}",
+                _hint(container.name, state.status),
             )
         _freeze(container, frozen=True)
+
+
+def _hint(name: str, status: str) -> str:
+    if status == "paused":
+        return f"rpod unpause {name}"
+    return f"rpod wait {name}" if status == "stopping" else how_it_runs(name, status)
 
 
 def unpause(container: Container) -> None:

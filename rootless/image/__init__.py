@@ -1,1 +1,1 @@
-"""PANTRY: references, registries, manifests."""
+"""References, registries, manifests."""

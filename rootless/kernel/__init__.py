@@ -1,1 +1,1 @@
-"""FOUNDATION: system calls, processes, files. Standard library only."""
+"""System calls, processes, files. Standard library only."""

@@ -1,1 +1,1 @@
-"""GATE: network drivers, ports, name resolution."""
+"""Network drivers, ports, name resolution."""

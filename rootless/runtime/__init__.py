@@ -1,1 +1,1 @@
-"""WORKSHOP: an OCI runtime-spec becomes a process."""
+"""An OCI runtime-spec becomes a process."""

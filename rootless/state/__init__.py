@@ -1,1 +1,1 @@
-"""RECORDS: container and volume records, locks, events."""
+"""Container and volume records, locks, events."""

@@ -221,7 +221,14 @@ class Container:
 def not_running(container: Container) -> StateError:
     """The error of a verb that needs a running container."""
     status = container.state().status
-    return StateError(f"container {container.name} is not running (it is {status})", f"rpod start {container.name}")
+    return StateError(
+        f"container {container.name} is not running (it is {status})", how_it_runs(container.name, status)
+    )
+
+
+def how_it_runs(name: str, status: str) -> str:
+    """The hint that makes a container run that does not."""
+    return f"rpod wait --condition running {name}" if status == "restarting" else f"rpod start {name}"
 
 
 def paused(container: Container) -> StateError:

@@ -1,1 +1,1 @@
-"""CELLAR: layers, overlay drivers, root file systems, volumes."""
+"""Layers, overlay drivers, root file systems, volumes."""

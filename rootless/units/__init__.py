@@ -1,1 +1,1 @@
-"""MAST: Quadlet files become systemd user units: text in, text out; nothing here starts anything."""
+"""Quadlet files become systemd user units: text in, text out; nothing here starts anything."""

@@ -57,7 +57,9 @@ def test_what_waits_is_shown_and_costs_no_interpreter(rpod: Rpod, waiting: str) 
         if entry.name.isdecimal() and pid.encode() in _command_line(entry)
     ]
     assert names == ["rpod-monitor"]
-    assert "restarting" in rpod.fails("exec", waiting, "true")
+    for words in (("exec", waiting, "true"), ("pause", waiting)):
+        said = rpod.fails(*words)
+        assert "restarting" in said and f"rpod wait --condition running {waiting}" in said
     assert "restarting" in rpod.fails("rm", waiting, code=2)
     assert rpod.ok("wait", waiting) == "3"
 
