@@ -11,7 +11,7 @@ import os
 
 from rootless import log
 from rootless.errors import LaunchError, UnsupportedError, os_reason
-from rootless.kernel import unix, userns
+from rootless.kernel import syscalls, unix, userns
 from rootless.runtime import cgroup, launch
 from rootless.spec import Mount
 
@@ -85,6 +85,8 @@ def _launch_orphan(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Lau
 
     systemd waits only for a main process that is its child when it is told of it; it says so in the journal.
     """
+    # In a restart by policy this process is the last monitor, and it would get the orphan.
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
 
     def fork(body: Callable[[], None]) -> int:
         pid = os.fork()
