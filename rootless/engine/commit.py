@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rootless import paths
@@ -27,19 +28,19 @@ if TYPE_CHECKING:
 _OWN_ENV = ("container", "HOSTNAME", "TERM", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
+@dataclass(kw_only=True)
 class CommitOptions:
     """Options of ``commit`` under podman-commit(1)'s names."""
 
-    def __init__(self) -> None:
-        self.author = ""
-        self.change: list[str] = []
-        self.format = "oci"
-        self.iidfile = ""
-        self.include_volumes = False
-        self.message = ""
-        self.pause = False
-        self.quiet = False
-        self.squash = False
+    author: str = ""
+    change: list[str] = field(default_factory=list)
+    format: str = "oci"
+    iidfile: str = ""
+    include_volumes: bool = False
+    message: str = ""
+    pause: bool = False
+    quiet: bool = False
+    squash: bool = False
 
 
 def commit(container: Container, name: str, options: CommitOptions) -> Image:

@@ -9,7 +9,6 @@ from rootless.engine.crew import Crew
 from rootless.errors import DiskFullError, ImageError, StorageError
 from rootless.image import manifest
 from rootless.image import partial as partial_module
-from rootless.image.manifest import Index
 from rootless.image.partial import Partial
 from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
 from rootless.image.registry import Registry, StaleError
@@ -78,17 +77,7 @@ class Fetch:
 
     def manifest(self, platform: Platform) -> tuple[Manifest, list[str]]:
         """The image's manifest, and the digests under which the registry knows it."""
-        found = self._registry.manifest(self._place)
-        digests = [found.digest]
-        if isinstance(found, Index):
-            chosen = found.choose(platform, str(self._reference))
-            found = self._registry.manifest(self._place, chosen.digest)
-            if isinstance(found, Index):
-                raise ImageError(f"{self._reference}: its index lists an index as an image")
-            if len(found.raw) != chosen.size:
-                raise ImageError(f"{self._reference}: its manifest has another size than its index says")
-            digests.append(found.digest)
-        return found, digests
+        return self._registry.image_manifest(self._place, platform)
 
     def _plan(self, found: Manifest, raw_config: bytes, platform: Platform, *, strict: bool) -> list[_Layer]:
         """Pair the manifest's layers with the config's diff ids, base first."""

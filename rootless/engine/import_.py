@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rootless.engine import compose_image, instructions
@@ -22,16 +23,16 @@ _CHUNK = 1 << 20
 _TIMEOUT_S = 60
 
 
+@dataclass(kw_only=True)
 class ImportOptions:
     """Options of ``import`` under podman-import(1)'s names."""
 
-    def __init__(self) -> None:
-        self.arch = ""
-        self.change: list[str] = []
-        self.message = ""
-        self.os = ""
-        self.quiet = False
-        self.variant = ""
+    arch: str = ""
+    change: list[str] = field(default_factory=list)
+    message: str = ""
+    os: str = ""
+    quiet: bool = False
+    variant: str = ""
 
 
 def import_(source: str, name: str, options: ImportOptions) -> Image:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rootless import config, paths
 from rootless.engine import images, target_file
-from rootless.engine.hosts import Hosts
+from rootless.engine.transports import remote
 from rootless.engine.transports.places import Place, Source
 from rootless.engine.transports.remote import RemoteTarget
 from rootless.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
 from rootless.image import manifest, progress, reference
 from rootless.image.manifest import Index
-from rootless.image.registry import AbsentError, Registry
 from rootless.storage.images import ImageStore
 from rootless.storage.lists import ImageList, ListStore
 
@@ -24,24 +24,23 @@ if TYPE_CHECKING:
 
     from rootless.image.access import Access, PullOptions
     from rootless.image.reference import Reference
-    from rootless.image.transport import Transport
     from rootless.storage.image_record import Image
 
 Entry = dict[str, Any]
 FORMATS = ("oci", "v2s2")
 
 
+@dataclass(kw_only=True)
 class Changes:
     """What ``add`` and ``annotate`` say about an entry; "" and [] say nothing."""
 
-    def __init__(self) -> None:
-        self.annotation: list[str] = []
-        self.arch = ""
-        self.features: list[str] = []
-        self.os = ""
-        self.os_features: list[str] = []
-        self.os_version = ""
-        self.variant = ""
+    annotation: list[str] = field(default_factory=list)
+    arch: str = ""
+    features: list[str] = field(default_factory=list)
+    os: str = ""
+    os_features: list[str] = field(default_factory=list)
+    os_version: str = ""
+    variant: str = ""
 
     def apply(self, entry: Entry) -> None:
         """Change ``entry``. Raises UsageError."""
@@ -188,10 +187,7 @@ def inspect(name: str, access: Access) -> str:
             return json.dumps(_document(found, manifest.OCI_INDEX), indent=4)
         if (image := images.find(name)) is not None:
             return image.manifest().decode()
-    parsed = reference.parse(name.removeprefix("docker://"))
-    _, found_there, transport = _ask(parsed, access)
-    transport.close()
-    return found_there.raw.decode()
+    return _ask(name, access)[1].raw.decode()
 
 
 def _document(found: ImageList, media_type: str) -> dict[str, Any]:
@@ -242,28 +238,17 @@ def _entry(media_type: str, digest: str, size: int, platform: manifest.Platform,
     }
 
 
-def _ask(parsed: Reference, access: Access) -> tuple[Reference, manifest.Manifest | Index, Transport]:
-    """The first registry's answer, and the open connection to it."""
-    hosts = Hosts(access)
-    places = [hosts.endpoints(candidate)[-1] for candidate in hosts.candidates(parsed)]
-    transport = hosts.transport(places)
-    absent: AbsentError | None = None
-    try:
-        for candidate in (place.reference for place in places):
-            try:
-                return candidate, Registry(candidate.domain, transport, access=access).manifest(candidate), transport
-            except AbsentError as error:
-                absent = error
-    except BaseException:
-        transport.close()
-        raise
-    transport.close()
-    raise absent or NotFoundError(f"{parsed}: no such image", "type the full name with its registry")
+def _ask(name: str, access: Access) -> tuple[Reference, manifest.Manifest | Index]:
+    """The first registry's answer, and the name there."""
+    registry, place, found = remote.first_that_has(
+        reference.parse(name), access, lambda registry, place: registry.manifest(place)
+    )
+    registry.transport.close()
+    return place, found
 
 
 def _remote_entries(place: Place, changes: Changes, access: Access, *, all: bool) -> list[Entry]:
-    candidate, found, transport = _ask(reference.parse(place.path), access)
-    transport.close()
+    candidate, found = _ask(place.path, access)
     if isinstance(found, Index):
         wanted = found.entries
         if not all:
@@ -281,15 +266,15 @@ def _remote_entries(place: Place, changes: Changes, access: Access, *, all: bool
         opened.close()
 
 
+@dataclass(kw_only=True)
 class PushOptions:
     """What ``manifest push`` says."""
 
-    def __init__(self) -> None:
-        self.all = True
-        self.digestfile = ""
-        self.format = "oci"
-        self.quiet = False
-        self.rm = False
+    all: bool = True
+    digestfile: str = ""
+    format: str = "oci"
+    quiet: bool = False
+    rm: bool = False
 
 
 def push(name: str, target: str, access: Access, options: PushOptions) -> str:
@@ -304,21 +289,21 @@ def push(name: str, target: str, access: Access, options: PushOptions) -> str:
     if place.kind not in ("docker", "containers-storage"):
         raise UnsupportedError(f"a list goes to registries only, not to {place.kind}:", "docker://REGISTRY/NAME:TAG")
     shown = progress.choose(quiet=options.quiet)
-    remote = RemoteTarget(place.path, access)
+    registry = RemoteTarget(place.path, access)
     try:
         for entry in found.entries if options.all else ():
             shown.message(f"Copying {entry['source']}")
             opened = Source(Place(entry["source"]), access)
             try:
-                sent = remote.put(opened.image, tag=False)
+                sent = registry.put(opened.image, tag=False)
             finally:
                 opened.close()
             entry.update(mediaType=sent.media_type, digest=sent.digest, size=sent.size)
         media_type = manifest.OCI_INDEX if options.format == "oci" else manifest.DOCKER_INDEX
         shown.message("Writing manifest list to image destination")
-        digest = remote.put_manifest(json.dumps(_document(found, media_type)).encode(), media_type).digest
+        digest = registry.put_manifest(json.dumps(_document(found, media_type)).encode(), media_type).digest
     finally:
-        remote.close()
+        registry.close()
         shown.close()
     target_file.note(options.digestfile, digest)
     if options.rm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rootless import paths
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
 
 
+@dataclass(kw_only=True)
 class SaveOptions:
     """Options of ``save`` under podman-save(1)'s names."""
 
-    def __init__(self) -> None:
-        self.compress = False
-        self.format = "docker-archive"
-        self.multi_image_archive = False
-        self.output = ""
-        self.quiet = False
-        self.uncompressed = False
+    compress: bool = False
+    format: str = "docker-archive"
+    multi_image_archive: bool = False
+    output: str = ""
+    quiet: bool = False
+    uncompressed: bool = False
 
 
 def save(names: list[str], options: SaveOptions) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from rootless.errors import ImageError, RegistryError
 from rootless.image import manifest
 from rootless.image.client import AbsentError, Client, DeniedError
+from rootless.image.manifest import Index
 from rootless.image.reference import check_digest
 from rootless.image.transport import TransientError
 from rootless.kernel import fastjson
@@ -20,7 +21,7 @@ from rootless.kernel import fastjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rootless.image.manifest import Descriptor, Index, Manifest
+    from rootless.image.manifest import Descriptor, Manifest, Platform
     from rootless.image.partial import Partial
     from rootless.image.reference import Reference
 
@@ -54,6 +55,23 @@ class Registry(Client):
             if expected.startswith("sha256:") and check_digest(expected) != found:
                 raise RegistryError(f"{self.domain} sent a manifest with the digest {found} instead of {expected}")
         return manifest.parse(raw, content_type, found)
+
+    def image_manifest(self, reference: Reference, platform: Platform) -> tuple[Manifest, list[str]]:
+        """The manifest of an image (of an index ``platform``'s), and the digests under which the registry knows it.
+
+        Raises ImageError for an index that does not have it, or that contradicts its manifest.
+        """
+        found = self.manifest(reference)
+        digests = [found.digest]
+        if isinstance(found, Index):
+            chosen = found.choose(platform, str(reference))
+            found = self.manifest(reference, chosen.digest)
+            if isinstance(found, Index):
+                raise ImageError(f"{reference}: its index lists an index as an image")
+            if len(found.raw) != chosen.size:
+                raise ImageError(f"{reference}: its manifest has another size than its index says")
+            digests.append(found.digest)
+        return found, digests
 
     def current_digest(self, reference: Reference) -> str:
         """The digest that the registry says the tag has now, "" if it does not say. Downloads nothing."""

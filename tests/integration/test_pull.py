@@ -18,6 +18,7 @@ from support.registry import PlainRegistry
 from support.rogue_registry import ARCHITECTURE, INDEX, MANIFEST, Handler, Parts, RogueRegistry, descriptor, digest_of
 from support.secure_registry import Certificate, SecureRegistry, TokenService, run, write_auth
 
+from rootless import config
 from rootless.engine import builtin, images
 from rootless.engine.pull import pull
 from rootless.errors import ConflictError, ImageError, NotFoundError, RegistryError, RpodError, UsageError
@@ -356,6 +357,7 @@ def test_tls_and_a_password(tmp_path: Path, layouts: Path, home: Path, monkeypat
         pull(name, options(tls_verify=False), Recorder())
         (home / "config" / "rpod").mkdir(parents=True)
         (home / "config" / "rpod" / "containers.toml").write_text(f'[registries]\ninsecure = ["{server.address}"]\n')
+        monkeypatch.setattr(config, "_loaded", {})  # a process reads it once
         pull(name, progress=Recorder())
         with pytest.raises(RegistryError, match="certificate is not trusted"):
             pull(name, options(tls_verify=True), Recorder())
@@ -377,7 +379,9 @@ def test_a_token_service(tmp_path: Path, layouts: Path, home: Path) -> None:
             assert tokens.asked[0]["scope"] == ["repository:team/many:pull"]
 
 
-def test_short_names_ask_the_configured_registries(registry: PlainRegistry, home: Path) -> None:
+def test_short_names_ask_the_configured_registries(
+    registry: PlainRegistry, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "config" / "rpod").mkdir(parents=True)
     toml = home / "config" / "rpod" / "containers.toml"
     toml.write_text(
@@ -394,6 +398,7 @@ def test_short_names_ask_the_configured_registries(registry: PlainRegistry, home
     with pytest.raises(RegistryError, match=r"nowhere/absent.*; .*team/absent"):
         pull("absent", progress=Recorder())
     toml.write_text("[registries]\nsearch = []\n")
+    monkeypatch.setattr(config, "_loaded", {})  # a process reads it once
     with pytest.raises(RegistryError, match="no registry is named"):
         pull("absent", progress=Recorder())
     images.tag(image.id, ["many:1"])

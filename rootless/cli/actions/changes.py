@@ -144,10 +144,7 @@ def commit(*, container: str, image: str, **options: Any) -> int:
     from rootless.cli.actions.names import one
     from rootless.engine import commit as engine
 
-    chosen = engine.CommitOptions()
-    for name, value in options.items():
-        setattr(chosen, name, value)
-    output.emit(engine.commit(one(container), image, chosen).hex)
+    output.emit(engine.commit(one(container), image, engine.CommitOptions(**options)).hex)
     return 0
 
 
@@ -164,9 +161,5 @@ def import_(*, source: str, reference: str, **options: Any) -> int:
     """Make an image of an archive and print its id."""
     from rootless.engine import import_ as engine
 
-    chosen = engine.ImportOptions()
-    for name, value in options.items():
-        setattr(chosen, name, value)
-    image = engine.import_(source, reference, chosen)
-    output.emit(image.hex)
+    output.emit(engine.import_(source, reference, engine.ImportOptions(**options)).hex)
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from rootless.cli import output
 from rootless.cli.actions.access import registry_access
 from rootless.cli.actions.names import Each
@@ -13,15 +15,10 @@ if TYPE_CHECKING:
 
     from rootless.cli.actions.access import RegistryOptions
 
-_PLATFORM = ("annotation", "arch", "features", "os", "os_features", "os_version", "variant")
-
 
 def _changes(values: dict[str, Any]) -> engine.Changes:
     """Take the options about an entry out of ``values``."""
-    changes = engine.Changes()
-    for name in _PLATFORM:
-        setattr(changes, name, values.pop(name))
-    return changes
+    return engine.Changes(**{item.name: values.pop(item.name) for item in fields(engine.Changes)})
 
 
 def create(*, name: str, images: list[str], all: bool, amend: bool, **access: Unpack[RegistryOptions]) -> int:
@@ -52,9 +49,7 @@ def inspect(*, name: str, **access: Unpack[RegistryOptions]) -> int:
 
 def push(*, name: str, target: str, **values: Any) -> int:
     """Send a list."""
-    options = engine.PushOptions()
-    for key in ("all", "digestfile", "format", "quiet", "rm"):
-        setattr(options, key, values.pop(key))
+    options = engine.PushOptions(**{item.name: values.pop(item.name) for item in fields(engine.PushOptions)})
     output.emit(engine.push(name, target, registry_access(**values), options))
     return 0
 

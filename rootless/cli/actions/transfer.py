@@ -108,10 +108,7 @@ def save(*, images: list[str], **options: Any) -> int:
     """Write images."""
     from rootless.engine import save as engine
 
-    chosen = engine.SaveOptions()
-    for name, value in options.items():
-        setattr(chosen, name, value)
-    engine.save(images, chosen)
+    engine.save(images, engine.SaveOptions(**options))
     return 0
 
 

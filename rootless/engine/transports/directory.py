@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from rootless.engine.transports.model import AS_IS, SourceImage, read_all
-from rootless.errors import UnsupportedError
+from rootless.engine.transports.model import AS_IS, SourceImage, of_platform, read_all
 from rootless.image import manifest
-from rootless.image.manifest import Index, Manifest
 
 if TYPE_CHECKING:
     from rootless.engine.transports.blobs import Folder
     from rootless.engine.transports.model import Read
+    from rootless.image.manifest import Descriptor, Manifest
 
 MANIFEST = "manifest.json"
 _VERSION = "version"
@@ -41,13 +40,11 @@ def read(folder: Folder, platform: str = "") -> DirectoryImage:
     """The image; of an index the platform's. Raises ImageError."""
     raw = folder.document(MANIFEST)
     found = manifest.parse(raw, "", f"sha256:{hashlib.sha256(raw).hexdigest()}")
-    if isinstance(found, Index):
-        chosen = found.choose(manifest.parse_platform(platform), folder.what)
-        raw = read_all(folder.open(f"{chosen.digest[7:]}.manifest.json"), chosen, folder.what)
-        found = manifest.parse(raw, chosen.media_type, chosen.digest)
-        if isinstance(found, Index):
-            raise UnsupportedError(f"{folder.what}: its index lists another index")
-    return DirectoryImage(folder, found)
+
+    def listed(entry: Descriptor) -> bytes:
+        return read_all(folder.open(f"{entry.digest[7:]}.manifest.json"), entry, folder.what)
+
+    return DirectoryImage(folder, of_platform(found, platform, folder.what, listed))
 
 
 class DirectoryTarget:

@@ -7,15 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rootless import log
-from rootless.engine.transports.model import OCI, SourceImage, read_all
+from rootless.engine.transports.model import OCI, SourceImage, of_platform, read_all
 from rootless.errors import ImageError, NotFoundError, RpodError, UnsupportedError
 from rootless.image import manifest, reference
-from rootless.image.manifest import Descriptor, Index, Manifest
+from rootless.image.manifest import Descriptor
 from rootless.kernel import fastjson
 
 if TYPE_CHECKING:
     from rootless.engine.transports.blobs import Folder
     from rootless.engine.transports.model import Read
+    from rootless.image.manifest import Manifest
 
 INDEX = "index.json"
 _LAYOUT = "oci-layout"
@@ -45,8 +46,7 @@ class LayoutImage(SourceImage):
 
     def __init__(self, layout: _Files, found: Manifest, names: list[str]) -> None:
         self._layout = layout
-        raw_config = read_all(layout.open(_blob(found.config.digest)), found.config, layout.what)
-        super().__init__(layout.what, found, raw_config, names)
+        super().__init__(layout.what, found, _document(layout, found.config), names)
 
     def open(self, index: int) -> Read:
         """A layer's blob."""
@@ -113,19 +113,17 @@ def _annotation(entry: dict[str, Any], key: str) -> str:
 
 def _image(layout: _Files, entry: dict[str, Any], platform: str) -> LayoutImage:
     descriptor = Descriptor.parse(entry, "manifests")
-    raw = read_all(layout.open(_blob(descriptor.digest)), descriptor, layout.what)
-    return _resolve(layout, raw, descriptor.media_type, _names(entry), platform)
+    return _resolve(layout, _document(layout, descriptor), descriptor.media_type, _names(entry), platform)
 
 
 def _resolve(layout: _Files, raw: bytes, media_type: str, names: list[str], platform: str) -> LayoutImage:
     found = manifest.parse(raw, media_type, f"sha256:{hashlib.sha256(raw).hexdigest()}")
-    if isinstance(found, Index):
-        chosen = found.choose(manifest.parse_platform(platform), layout.what)
-        raw = read_all(layout.open(_blob(chosen.digest)), chosen, layout.what)
-        found = manifest.parse(raw, chosen.media_type, chosen.digest)
-        if isinstance(found, Index):
-            raise UnsupportedError(f"{layout.what}: its index lists another index")
-    return LayoutImage(layout, found, names)
+    chosen = of_platform(found, platform, layout.what, lambda entry: _document(layout, entry))
+    return LayoutImage(layout, chosen, names)
+
+
+def _document(layout: _Files, descriptor: Descriptor) -> bytes:
+    return read_all(layout.open(_blob(descriptor.digest)), descriptor, layout.what)
 
 
 def _names(entry: dict[str, Any]) -> list[str]:

@@ -11,8 +11,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from rootless.errors import ImageError
+from rootless.errors import ImageError, UnsupportedError
 from rootless.image import manifest
+from rootless.image.manifest import Index
 from rootless.storage import inflate
 from rootless.storage.image_config import ImageConfig
 
@@ -116,6 +117,19 @@ class SourceImage:
 
     def close(self) -> None:
         """Give back what it holds."""
+
+
+def of_platform(found: Manifest | Index, platform: str, what: str, read: Callable[[Descriptor], bytes]) -> Manifest:
+    """``found``, or where it is an index what it has for ``platform``, whose manifest ``read`` gives, checked.
+
+    Raises ImageError naming what there is, UnsupportedError.
+    """
+    if isinstance(found, Index):
+        chosen = found.choose(manifest.parse_platform(platform), what)
+        found = manifest.parse(read(chosen), chosen.media_type, chosen.digest)
+    if isinstance(found, Index):
+        raise UnsupportedError(f"{what}: its index lists another index")
+    return found
 
 
 def adapt(found: Manifest, layers: list[Descriptor], form: str) -> tuple[bytes, str]:

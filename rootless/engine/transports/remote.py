@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 from rootless.engine.hosts import Hosts
 from rootless.engine.transports.members import unnamed_file
 from rootless.engine.transports.model import AS_IS, DOCKER, SourceImage
-from rootless.errors import ImageError, NotFoundError, UsageError
+from rootless.errors import NotFoundError, UsageError
 from rootless.image import manifest, reference
 from rootless.image.client import AbsentError
-from rootless.image.manifest import Descriptor, Index, Manifest
+from rootless.image.manifest import Descriptor
 from rootless.image.reference import Reference
 from rootless.image.registry import Registry
 from rootless.image.upload import RefusedManifestError, Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from rootless.engine.transports.model import Read
     from rootless.image.access import Access
+    from rootless.image.manifest import Manifest
+
+    T = TypeVar("T")
 
 
 class RemoteImage(SourceImage):
@@ -63,37 +67,45 @@ class RemoteImage(SourceImage):
         self._registry.transport.close()
 
 
-def read(text: str, access: Access, platform: str = "") -> RemoteImage:
-    """The image that a registry has under a name, for ``platform`` ("" is this machine's).
+def first_that_has(
+    parsed: Reference, access: Access, ask: Callable[[Registry, Reference], T]
+) -> tuple[Registry, Reference, T]:
+    """The first registry that has the image, its name there, and what ``ask`` found out of it.
 
-    Fetches manifest and config only. Raises ImageError, RegistryError.
+    The registry's ``transport`` is to be closed. Raises RegistryError, NotFoundError, and what ``ask`` raises.
     """
-    parsed = reference.parse(text)
     hosts = Hosts(access)
     places = [hosts.endpoints(candidate)[-1] for candidate in hosts.candidates(parsed)]
     transport = hosts.transport(places)
     absent: AbsentError | None = None
     try:
-        for candidate in (place.reference for place in places):
-            registry = Registry(candidate.domain, transport, access=access)
+        for place in (endpoint.reference for endpoint in places):
+            registry = Registry(place.domain, transport, access=access)
             try:
-                found = registry.manifest(candidate)
+                return registry, place, ask(registry, place)
             except AbsentError as error:
                 absent = error
-                continue
-            digests = [found.digest]
-            if isinstance(found, Index):
-                chosen = found.choose(manifest.parse_platform(platform), str(candidate))
-                found = registry.manifest(candidate, chosen.digest)
-                digests.append(found.digest)
-            if isinstance(found, Index):
-                raise ImageError(f"{candidate}: its index lists an index as an image")
-            return RemoteImage(candidate, registry, found, digests)
     except BaseException:
         transport.close()
         raise
     transport.close()
-    raise absent or NotFoundError(f"{text}: no registry is named for short names", f"docker://docker.io/{parsed}")
+    raise absent or NotFoundError(f"{parsed}: no registry is named for short names", f"docker://docker.io/{parsed}")
+
+
+def read(text: str, access: Access, platform: str = "") -> RemoteImage:
+    """The image that a registry has under a name, for ``platform`` ("" is this machine's).
+
+    Fetches manifest and config only. Raises ImageError, RegistryError.
+    """
+    wanted = manifest.parse_platform(platform)
+    registry, place, (found, digests) = first_that_has(
+        reference.parse(text), access, lambda registry, place: registry.image_manifest(place, wanted)
+    )
+    try:
+        return RemoteImage(place, registry, found, digests)
+    except BaseException:
+        registry.transport.close()
+        raise
 
 
 def target_reference(text: str) -> Reference:
@@ -123,8 +135,7 @@ class RemoteTarget:
         layers = [self._layer(image, index) for index in range(len(image.manifest.layers))]
         if not self._registry.has(path, image.manifest.config.digest):
             self._registry.blob(path, lambda: iter([image.raw_config]))
-        form = AS_IS
-        raw, media_type = image.document(layers, form)
+        raw, media_type = image.document(layers, AS_IS)
         try:
             return self.put_manifest(raw, media_type, tag=tag)
         except RefusedManifestError:
