@@ -11,7 +11,7 @@ from rootless.errors import ConflictError, NotFoundError, RpodError
 from rootless.image import partial, progress
 from rootless.kernel import files
 from rootless.state import events
-from rootless.storage import budget
+from rootless.storage import budget, unused_layers
 from rootless.storage.images import ImageStore
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _remove(candidate: Candidate) -> bool:
         events.of_image("prune", image.id, candidate.name)
         return True
     if candidate.kind == budget.LAYER:
-        return store.remove_unused_layers(only={candidate.id}) != []
+        return unused_layers.remove(store, only={candidate.id}) != []
     if files.Lock.is_held(candidate.path):
         return False
     try:

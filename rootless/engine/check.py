@@ -21,6 +21,7 @@ from rootless.errors import NewerError, NotFoundError, RpodError, StorageError
 from rootless.image import manifest
 from rootless.kernel import files
 from rootless.state.containers import Containers
+from rootless.storage import unused_layers
 from rootless.storage.archive import Archive
 from rootless.storage.image_record import Image
 from rootless.storage.images import ImageStore
@@ -196,11 +197,11 @@ class _Survey:
 
     def _orphans(self) -> Iterator[Damage]:
         try:
-            unused = self._images.unused_layers()
+            unused = unused_layers.find(self._images)
         except StorageError:
             return  # a damaged record, told of already: what it needs is not known
         for chain_id in unused:
-            mend = partial(self._images.remove_unused_layers, {chain_id})  # a pull may need it by now
+            mend = partial(unused_layers.remove, self._images, {chain_id})  # a pull may need it by now
             yield Damage(f"layer {chain_id[7:19]}", "nothing uses it", "removed", mend)
 
     def _damaged_volumes(self) -> Iterator[Damage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless import paths
 from rootless.engine import volumes
 from rootless.state.containers import Containers
-from rootless.storage import usage
+from rootless.storage import unused_layers, usage
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore
 from rootless.storage.volumes import VolumeStore
@@ -79,7 +79,7 @@ def _images() -> Group:
         entry = Entry(image.id, names[0] if names else "<none>", own, shared_bytes=shared, users=users.get(image.id, 0))
         entry.created_ns = image.created_ns
         entries.append(entry)
-    lost = store.unused_layers()
+    lost = unused_layers.find(store)
     entries += [Entry(chain_id, "<layer of an unfinished pull>", sizes.get(chain_id, 0)) for chain_id in lost]
     return Group("Images", entries, sum(sizes.values()))
 

@@ -12,6 +12,7 @@ from rootless.image import partial as partial_module
 from rootless.image.partial import Partial
 from rootless.image.progress import COPYING, DONE, EXISTS, UNPACKING, WAITING, Progress
 from rootless.image.registry import Registry, StaleError
+from rootless.storage import unused_layers
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import Image, NewImage
 from rootless.storage.images import ImageStore, MissingLayersError
@@ -124,7 +125,7 @@ class Fetch:
         """On a full disk room is worth more than what a next try would go on with."""
         for layer in layers:
             Partial(layer.descriptor.digest, layer.descriptor.size).discard()
-        self._images.give_back([layer.chain_id for layer in layers])
+        unused_layers.give_back(self._images, [layer.chain_id for layer in layers])
 
     def _copy(self, unpacker: Unpacker, layer: _Layer) -> None:
         """Fetch a layer; where what an earlier pull had kept of it is damaged, once more from its beginning."""

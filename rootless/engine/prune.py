@@ -8,7 +8,7 @@ from rootless.engine import image_mount, images, reconcile, remove
 from rootless.errors import ConflictError, NotFoundError, UsageError
 from rootless.state import dependents, events
 from rootless.state.containers import Containers
-from rootless.storage import usage
+from rootless.storage import unused_layers, usage
 from rootless.storage.images import ImageStore
 
 _FILTERS = ("label", "label!", "until")
@@ -35,7 +35,7 @@ def prune(*, all: bool, volumes: bool, filters: list[str]) -> PruneReport:
     reconcile.sweep()
     report.containers = _containers(filters)
     report.images = _images(all, filters)
-    report.layers = ImageStore(paths.data()).remove_unused_layers()
+    report.layers = unused_layers.remove(ImageStore(paths.data()))
     if volumes:
         from rootless.engine import volumes as volume_verbs
 

@@ -98,9 +98,7 @@ class Survey:
     def _lost_layers(self) -> list[Candidate]:
         lost = [chain_id for chain_id, holders in self._holders.items() if not holders]
         self._hold(lost)
-        return [
-            Candidate(LAYER, c, f"layer {c[7:19]}", os.path.dirname(self._layers.path(c)), layers=[c]) for c in lost
-        ]
+        return [Candidate(LAYER, c, f"layer {c[7:19]}", f"{self._layers.directory}/{c[7:]}", layers=[c]) for c in lost]
 
     def _partials(self) -> list[Candidate]:
         found = []

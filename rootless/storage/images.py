@@ -23,9 +23,7 @@ from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-    from rootless.storage.staging import Staged
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["ContainerUse", "Image", "ImageStore", "MissingLayersError", "NewImage"]
 
@@ -122,6 +120,10 @@ class ImageStore:
                 found.append(image)
         return found
 
+    def every(self) -> Iterator[Image]:
+        """Every image. Raises StorageError for a damaged record."""
+        return (image for name in self._ids() if (image := self._read(name)) is not None)
+
     def tags(self) -> dict[str, list[str]]:
         """Full names by image (64 digits)."""
         found: dict[str, list[str]] = {}
@@ -173,7 +175,8 @@ class ImageStore:
                 f"XDG_DATA_HOME={os.path.dirname(image.data_dir)} rpod … works on that store",
             )
 
-    def _lock(self) -> files.Lock:
+    def lock(self) -> files.Lock:
+        """Held for a change of records or tags, and for the removal of layers. Raises StorageError."""
         try:
             files.make_private(self.images_dir)
             files.make_private(self.tags_dir)
@@ -197,7 +200,7 @@ class ImageStore:
             _check_name(reference)
         config = ImageConfig.parse(new.config)
         hex_id = hashlib.sha256(new.config).hexdigest()
-        with self._lock():
+        with self.lock():
             layers = LayerStore(self.data_dir)
             missing = [chain_id for chain_id in new.layers if not layers.has(chain_id)]
             if missing:
@@ -262,7 +265,7 @@ class ImageStore:
         """Give ``image`` the full name ``reference``; another image that had it loses it."""
         _check_name(reference)
         self.refuse_foreign(image)
-        with self._lock():
+        with self.lock():
             current = Image.read(image.directory)
             current.names = _merged(current.names, [reference])
             try:
@@ -275,7 +278,7 @@ class ImageStore:
     def untag(self, image: Image, reference: str) -> None:
         """Take the name ``reference`` from ``image``. NotFoundError if it does not have it."""
         self.refuse_foreign(image)
-        with self._lock():
+        with self.lock():
             if reference not in self.tags().get(image.hex, []):
                 raise NotFoundError(f"{reference}: image {image.hex[:12]} has no such name")
             self._unlink(reference)
@@ -296,8 +299,10 @@ class ImageStore:
         (``containers``). One that was created in the meantime keeps its layers, because they are
         counted after the record is gone.
         """
+        from rootless.storage import unused_layers
+
         self.refuse_foreign(image)
-        with self._lock():
+        with self.lock():
             try:
                 self._remove_record(image, if_unused=if_unused)
             except FileNotFoundError:
@@ -308,8 +313,7 @@ class ImageStore:
                 self._unlink(reference)
             files.remove_tree(image.directory)
             files.sync_directory(self.images_dir)
-            unused = self._unused_of(image)
-            graveyard = self._bury(unused)
+            unused, graveyard = unused_layers.bury_those_of(self, image)
         if graveyard is not None:
             graveyard.close()  # deleting thousands of files needs no lock
         return unused
@@ -331,9 +335,9 @@ class ImageStore:
         os.unlink(aside)
 
     def discard(self, hex_id: str) -> None:
-        """Remove a damaged image, record first, and its names. Its layers stay: ``remove_unused_layers``."""
+        """Remove a damaged image, record first, and its names. Its layers stay: ``unused_layers``."""
         path = f"{self.images_dir}/{hex_id}"
-        with self._lock():
+        with self.lock():
             try:
                 files.remove_tree(f"{path}/image.json")
                 for reference in self.tags().get(hex_id, []):
@@ -343,75 +347,9 @@ class ImageStore:
             except OSError as error:
                 raise StorageError(f"image {hex_id[:12]} cannot be removed: {os_reason(error)}") from error
 
-    def _unused_of(self, image: Image) -> list[str]:
-        """The layers of a removed image that nothing else needs, uppermost first."""
-        from rootless.storage.layers import LayerStore
-
-        try:
-            used = self._used_layers()
-        except StorageError as error:
-            log.warn(f"{error.message}; the layers of image {image.hex[:12]} stay")
-            return []
-        layers = LayerStore(self.data_dir)
-        return [chain_id for chain_id in reversed(image.layers) if chain_id not in used and layers.owns(chain_id)]
-
-    def _bury(self, chain_ids: list[str]) -> Staged | None:
-        """Move layers to a staging directory, which the caller deletes."""
-        from rootless.storage.layers import LayerStore
-        from rootless.storage.staging import Staging
-
-        if not chain_ids:
-            return None
-        layers = LayerStore(self.data_dir)
-        graveyard = Staging(self.data_dir).make()
-        try:
-            for chain_id in chain_ids:
-                os.rename(os.path.dirname(layers.path(chain_id)), f"{graveyard.path}/{chain_id[7:]}")
-        except OSError as error:
-            graveyard.close()
-            raise StorageError(f"layer {chain_id} cannot be removed: {os_reason(error)}") from error
-        return graveyard
-
-    def remove_unused_layers(self, only: Collection[str] | None = None) -> list[str]:
-        """Remove ``unused_layers`` (with ``only`` those of them) and return them.
-
-        The lock keeps a pull from counting on one of them meanwhile.
-        """
-        with self._lock():
-            unused = [chain_id for chain_id in self.unused_layers() if only is None or chain_id in only]
-            graveyard = self._bury(unused)
-        if graveyard is not None:
-            graveyard.close()
-        return unused
-
-    def give_back(self, chain_ids: list[str]) -> None:
-        """Remove those of ``chain_ids`` that nothing uses, for the room: what else went wrong is told already."""
-        try:
-            self.remove_unused_layers(only=chain_ids)
-        except StorageError as error:
-            log.warn(f"{error.message}; layers of an unfinished image stay")
-
-    def _used_layers(self) -> set[str]:
-        """Every chain id that an image or a container needs. Raises StorageError for a damaged record."""
-        used: set[str] = set()
-        for hex_id in self._ids():
-            image = self._read(hex_id)
-            if image is not None:
-                used.update(image.layers)
-        for container in self.containers():
-            used.update(container.layers)
-        return used
-
-    def unused_layers(self) -> list[str]:
-        """Layers that no image and no container needs: left by a pull that was cut short, which resumes with them."""
-        from rootless.storage.layers import LayerStore
-
-        used = self._used_layers()
-        return [info.chain_id for info in LayerStore(self.data_dir).all() if info.chain_id not in used]
-
     def sweep(self) -> None:
         """Remove what a killed process left: directories without a record, torn files, links to nothing."""
-        with self._lock():
+        with self.lock():
             try:
                 self._sweep_images()
                 for name in os.listdir(self.tags_dir):

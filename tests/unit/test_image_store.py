@@ -13,6 +13,7 @@ import pytest
 from rootless import paths
 from rootless.engine import check
 from rootless.errors import ConflictError, NotFoundError, StorageError
+from rootless.storage import unused_layers
 from rootless.storage.images import ContainerUse, Image, ImageStore, MissingLayersError, NewImage
 
 if TYPE_CHECKING:
@@ -199,15 +200,15 @@ def test_a_layer_that_came_into_use_is_not_mended_away(
     assert damage.why == "nothing uses it" and damage.mend is not None
     store.add(new(store, "one", 1))
     damage.mend()
-    assert store.unused_layers() == [] and len(os.listdir(f"{store.data_dir}/layers")) == 1
+    assert unused_layers.find(store) == [] and len(os.listdir(f"{store.data_dir}/layers")) == 1
 
 
 def test_unused_layers(store: ImageStore) -> None:
     store.add(new(store, "one", 1))
     layer(store, 5)
-    assert store.unused_layers() == [chain(5)]
-    assert store.remove_unused_layers() == [chain(5)]
-    assert store.unused_layers() == []
+    assert unused_layers.find(store) == [chain(5)]
+    assert unused_layers.remove(store) == [chain(5)]
+    assert unused_layers.find(store) == []
     assert os.listdir(f"{store.data_dir}/layers") == [f"{1:064x}"]
 
 

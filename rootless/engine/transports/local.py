@@ -9,7 +9,7 @@ from rootless.engine import image_documents
 from rootless.engine.transports.model import DOCKER, SourceImage
 from rootless.errors import DiskFullError
 from rootless.image import manifest
-from rootless.storage import compress
+from rootless.storage import compress, unused_layers
 from rootless.storage.archive import Archive
 from rootless.storage.image_record import NewImage
 from rootless.storage.images import ImageStore, MissingLayersError
@@ -100,7 +100,7 @@ def store(image: SourceImage, names: list[str]) -> Image:
                     for index in missing:
                         _unpack(unpacker, image, index, chain)
             except DiskFullError:
-                images.give_back([chain[index] for index in missing])
+                unused_layers.give_back(images, [chain[index] for index in missing])
                 raise
         try:
             return images.add(NewImage(image.raw_config, raw, media_type, chain, image.repo_digests), names)
