@@ -12,6 +12,7 @@ import os
 import time
 
 from rootless import config, log, paths
+from rootless.config.schema import Events
 from rootless.errors import ConfigError, RpodError
 from rootless.kernel import fastjson, files
 
@@ -37,12 +38,12 @@ def enabled() -> bool:
     return _configured().logger != "none"
 
 
-def _configured() -> config.Events:
+def _configured() -> Events:
     """The settings. A broken containers.toml must not keep anybody from stopping a container: then the defaults."""
     try:
         return config.load().events
     except ConfigError:
-        return config.Events({})
+        return Events({})
 
 
 def of_container(record: ContainerRecord, *statuses: str, exit_code: int | None = None, **more: object) -> None:

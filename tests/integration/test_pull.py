@@ -357,7 +357,7 @@ def test_tls_and_a_password(tmp_path: Path, layouts: Path, home: Path, monkeypat
         pull(name, options(tls_verify=False), Recorder())
         (home / "config" / "rpod").mkdir(parents=True)
         (home / "config" / "rpod" / "containers.toml").write_text(f'[registries]\ninsecure = ["{server.address}"]\n')
-        monkeypatch.setattr(config, "_loaded", {})  # a process reads it once
+        config.forget()
         pull(name, progress=Recorder())
         with pytest.raises(RegistryError, match="certificate is not trusted"):
             pull(name, options(tls_verify=True), Recorder())
@@ -379,9 +379,7 @@ def test_a_token_service(tmp_path: Path, layouts: Path, home: Path) -> None:
             assert tokens.asked[0]["scope"] == ["repository:team/many:pull"]
 
 
-def test_short_names_ask_the_configured_registries(
-    registry: PlainRegistry, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_names_ask_the_configured_registries(registry: PlainRegistry, home: Path) -> None:
     (home / "config" / "rpod").mkdir(parents=True)
     toml = home / "config" / "rpod" / "containers.toml"
     toml.write_text(
@@ -398,7 +396,7 @@ def test_short_names_ask_the_configured_registries(
     with pytest.raises(RegistryError, match=r"nowhere/absent.*; .*team/absent"):
         pull("absent", progress=Recorder())
     toml.write_text("[registries]\nsearch = []\n")
-    monkeypatch.setattr(config, "_loaded", {})  # a process reads it once
+    config.forget()
     with pytest.raises(RegistryError, match="no registry is named"):
         pull("absent", progress=Recorder())
     images.tag(image.id, ["many:1"])

@@ -6,23 +6,29 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rootless import config, paths
+from rootless.cli.generate import example
+from rootless.config import schema
 from rootless.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The system's and the user's file, both in the test's directory and missing at first."""
     monkeypatch.setattr(paths, "SYSTEM_CONFIG", str(tmp_path / "etc.toml"))
-    monkeypatch.setattr(config, "_overrides", {})
-    monkeypatch.setattr(config, "_loaded", {})
+    config.forget()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "config/rpod").mkdir(parents=True)
-    return tmp_path
+    yield tmp_path
+    config.forget()
 
 
 def write_user(text: str) -> str:
@@ -53,7 +59,7 @@ def test_a_process_keeps_the_configuration_that_it_began_with() -> None:
 
 def test_lists_of_a_section_are_not_those_of_the_declaration() -> None:
     config.load().registries.search.append("mine")
-    config._loaded.clear()
+    config.forget()
     assert config.load().registries.search == ["docker.io"]
 
 
@@ -119,7 +125,7 @@ def test_cache_is_used_for_the_same_file_and_only_for_it() -> None:
     assert first == ["7", "1024", "True"]  # another pair of files than this process read
     assert second == ["7", "1024", "False"]
     write_user("[containers]\npids_limit = 77\n")
-    config._loaded.clear()
+    config.forget()
     assert config.load().containers.pids_limit == 77
 
 
@@ -127,7 +133,7 @@ def test_cache_is_used_for_the_same_file_and_only_for_it() -> None:
 def test_a_damaged_cache_is_only_slow(damage: bytes) -> None:
     write_user("[containers]\npids_limit = 7\n")
     config.load()
-    config._loaded.clear()
+    config.forget()
     Path(paths.cache(), "config.json").write_bytes(damage)
     assert config.load().containers.pids_limit == 7
 
@@ -135,7 +141,7 @@ def test_a_damaged_cache_is_only_slow(damage: bytes) -> None:
 def test_a_bad_value_in_the_cache_is_not_believed() -> None:
     write_user("[containers]\npids_limit = 7\n")
     config.load()
-    config._loaded.clear()
+    config.forget()
     cache = Path(paths.cache(), "config.json")
     cache.write_text(cache.read_text().replace(":7}", ':"many"}'))
     assert config.load().containers.pids_limit == 7
@@ -151,12 +157,10 @@ def test_override_from_the_command_line() -> None:
 def test_example_is_valid_toml_with_every_default(places: Path) -> None:
     import tomllib
 
-    text = "\n".join(
-        line if line.startswith("# ") else line.removeprefix("#") for line in config.example().splitlines()
-    )
+    text = "\n".join(line if line.startswith("# ") else line.removeprefix("#") for line in example.text().splitlines())
     tables = tomllib.loads(text)
-    for name, _, fields in config.declarations():
+    for name, _, fields in schema.declarations():
         assert {f.key: f.default for f in fields} == tables[name]
     write_user(text)
-    values = vars(config.Config({}).containers)
+    values = vars(schema.Config({}).containers)
     assert {**vars(config.load().containers), "given": frozenset()} == values

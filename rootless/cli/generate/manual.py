@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rootless import config, paths
-from rootless.cli.generate import model
+from rootless import paths
+from rootless.cli.generate import example, model
+from rootless.config import schema
 from rootless.units import keys as quadlet_keys
 
 _FORMAT = """What --format takes: json, or a template of Go's text/template for each object. Fields are those of Podman:
@@ -149,9 +150,9 @@ def _configuration() -> str:
     lines = _head("rpod-containers.toml", 5, "configuration of rpod")
     lines += [".SH DESCRIPTION"]
     lines += [_roff(f"The user's file ~/.config/rpod/containers.toml lies over {paths.SYSTEM_CONFIG}, key by key.")]
-    for name, heading, keys in config.declarations():
+    for name, heading, keys in schema.declarations():
         lines += [f".SH [{name}]", _roff(heading)]
         for key in keys:
             words = f" One of: {', '.join(key.words)}." if key.words else ""
-            lines += [".TP", f"\\fB{_roff(key.key)}\\fR = {_roff(config.toml(key.default))}", _roff(key.help + words)]
+            lines += [".TP", f"\\fB{_roff(key.key)}\\fR = {_roff(example.toml(key.default))}", _roff(key.help + words)]
     return "\n".join([*lines, ".SH SEE ALSO", "\\fBrpod\\fR(1)", ""])
