@@ -223,9 +223,20 @@ def _record(options: ContainerOptions, image: Image, store: Containers) -> Conta
     ids.decide(options, record, store)
     if record.sdnotify == "healthy" and not record.health:
         raise UsageError("--sdnotify healthy needs a health check", "--health-cmd COMMAND")
+    _check_shared_names(options, record)
     _ports(options, record, image)
     record.hostname = _hostname(options, record)
     return record
+
+
+def _check_shared_names(options: ContainerOptions, record: ContainerRecord) -> None:
+    """A shared network shares /etc/hosts and /etc/resolv.conf, too."""
+    for name in ("add_host", "dns", "dns_option", "dns_search", "hosts_file") if "network" in record.join else ():
+        if getattr(options, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} makes no sense with the network of another container",
+                "give it to the container whose network this is",
+            )
 
 
 def _workdir(path: str) -> str:
@@ -347,8 +358,6 @@ def _save(container: Container, record: ContainerRecord, spec: Spec) -> None:
     """Write everything, the record last: a directory without it is a container that never was."""
     sync = not record.auto_remove  # a --rm container is worth nothing after a power cut
     files.write_json(f"{container.directory}/config.json", spec.to_json(), sync=sync)
-    for name in ("hosts", "resolv.conf", "hostname"):
-        os.close(os.open(f"{container.directory}/{name}", os.O_CREAT | os.O_WRONLY, 0o644))
     drivers.RootPlan(record.driver, [], container.directory).make_directories()
     container.save(sync=sync)
 

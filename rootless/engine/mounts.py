@@ -12,7 +12,6 @@ from rootless import paths
 from rootless.errors import UsageError
 from rootless.spec import Mount
 from rootless.state import events
-from rootless.storage import volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +119,10 @@ def check_target(path: str) -> str:
 def volume(name: str, destination: str, options: list[str] | None = None) -> Wanted:
     """A named volume, or with ``name`` "" an anonymous one."""
     wanted = Wanted("volume", destination, "", options)
-    wanted.name = volumes.check_name(name) if name else ""
+    if name:
+        from rootless.storage.volumes import check_name
+
+        wanted.name = check_name(name)
     wanted.anonymous = not name
     return wanted
 
@@ -168,10 +170,13 @@ def merge(groups: list[list[Wanted]]) -> list[Wanted]:
 
 def materialize(wanted: list[Wanted], made: list[str]) -> None:
     """Make the named and anonymous volumes that do not exist; the names of new ones go to ``made``."""
-    for mount in wanted:
-        if mount.kind != "volume" or mount.source:
-            continue
-        store = volumes.VolumeStore(paths.data())
+    asked = [mount for mount in wanted if mount.kind == "volume" and not mount.source]
+    if not asked:
+        return
+    from rootless.storage.volumes import VolumeStore
+
+    store = VolumeStore(paths.data())
+    for mount in asked:
         found = store.get(mount.name) if mount.name else None
         if found is None:
             found = store.create(mount.name or None, mount.labels, mount.driver_options, anonymous=mount.anonymous)
@@ -185,7 +190,11 @@ def materialize(wanted: list[Wanted], made: list[str]) -> None:
 
 def discard(names: list[str]) -> None:
     """Remove volumes that were made for a container which then was not."""
-    store = volumes.VolumeStore(paths.data())
+    if not names:
+        return
+    from rootless.storage.volumes import VolumeStore
+
+    store = VolumeStore(paths.data())
     for name in names:
         store.remove(name)
         events.of_volume("remove", name)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MAIN = "from rootless.__main__ import main; main()"
 # --cgroups; a scope of systemd's would hold the monitor, too, a child of the caller's cgroup does not.
 _CGROUP_MANAGERS = {"disabled": "none", "no-conmon": "cgroupfs", "split": "split"}
-_NAMES = ("hosts", "resolv.conf", "hostname")
 _SINGLE_ID_SAID = "single-id-said"
 
 
@@ -229,14 +228,13 @@ def _shift(container: Container, plan: LaunchPlan) -> None:
     plan.shifted = is_shifted(container.record)
     if plan.shifted:
         empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
-        names_ = [] if "network" in plan.joins else [f"{container.directory}/{name}" for name in _NAMES]
         # That of an image is stored under the default map, as the root is.
         writable = [
             f"{container.directory}/overlays/{number}/diff"
             for number in _scratch_overlays(container.record)
             if container.record.mounts[number]["type"] != "image"
         ]
-        plan.given = [*empty, *names_, *writable]
+        plan.given = [*empty, *writable]
 
 
 def _scratch_overlays(record: ContainerRecord) -> list[int]:
@@ -369,26 +367,35 @@ def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan
 
 
 def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
-    """hosts, resolv.conf and hostname (_NAMES), in place: they are bound into the container by inode."""
-    if "network" in record.join:
-        return
+    """hostname, and where the network is not shared hosts and resolv.conf, which belong to the container's root."""
+    texts = {"hostname": f"{record.hostname}\n"} if record.hostname else {}
+    if "network" not in record.join:
+        texts |= _addresses(record, plan)
+    for name, text in texts.items():
+        _write_in_place(f"{container.directory}/{name}", text)
+    if plan.shifted:
+        plan.given += [f"{container.directory}/{name}" for name in texts]
+
+
+def _addresses(record: ContainerRecord, plan: LaunchPlan) -> dict[str, str]:
     own = [name for name in (record.hostname, record.name) if name]
     resolver = plan.network.driver.resolver(plan.network.options) if plan.network else []
     addresses = plan.network.driver.addresses(plan.network.options) if plan.network else names.Addresses()
-    texts = {
+    return {
         "hosts": names.hosts(own, addresses, record.add_host),
         "resolv.conf": names.resolv_conf(
             resolver, record.dns, record.dns_search, record.dns_option, loopback=record.network == "host"
         ),
-        "hostname": f"{record.hostname}\n",
     }
-    for name, text in texts.items():
-        path = f"{container.directory}/{name}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        try:
-            fd = os.open(path, flags, 0o644)
-        except PermissionError:
-            os.unlink(path)  # it was given to a shifted container's root
-            fd = os.open(path, flags, 0o644)
-        os.write(fd, text.encode())
-        os.close(fd)
+
+
+def _write_in_place(path: str, text: str) -> None:
+    """The file is bound into the container by inode."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o644)
+    except PermissionError:
+        os.unlink(path)  # it was given to a shifted container's root
+        fd = os.open(path, flags, 0o644)
+    os.write(fd, text.encode())
+    os.close(fd)

@@ -148,6 +148,10 @@ def test_the_network_of_another_container(rpod: Rpod, image: str) -> None:
     out = rpod.ok("run", "--rm", "--network", "container:web", image, *fetch_inside)
     assert "hello from a container" in out
     assert "webhost" in rpod.ok("run", "--rm", "--network", "container:web", image, "cat", "/etc/hosts")
+    words = ("--rm", "--network", "container:web", "--hostname", "own")
+    assert rpod.ok("run", *words, image, "sh", "-c", "cat /etc/hostname; hostname").split() == ["own", "own"]
+    for option in ("--add-host=a:192.0.2.1", "--dns=192.0.2.1", "--dns-search=x", "--hosts-file=none"):
+        assert option.partition("=")[0] in rpod.fails("run", *words, option, image, "true")
     rpod.ok("create", "--name", "needy", "--network", "container:web", image, "true")
     rpod.ok("stop", "-t", "0", "web")
     assert "web" in rpod.fails("start", "needy")

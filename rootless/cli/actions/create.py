@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rootless.cli.actions import names
 from rootless.engine.options import ContainerOptions, ExecOptions, RunOptions
 
 TYPE_CHECKING = False
@@ -31,6 +30,7 @@ def run(**values: Any) -> int:
 
 def exec_(*, words: list[str], latest: bool, **values: Any) -> int:
     """Run a program in a running container; returns its exit code."""
+    from rootless.cli.actions import names
     from rootless.engine import exec as engine
 
     container, command = names.first(words, latest)
