@@ -14,7 +14,7 @@ import sys
 from rootless.errors import LaunchError, NotExecutableError, ProgramNotFoundError, RpodError, os_reason
 from rootless.kernel import files, syscalls, unix, userns
 from rootless.runtime import messages, mounts, program, security, terminal, users
-from rootless.storage import copyup, drivers
+from rootless.storage import drivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ def _receive_root(channel: messages.Channel) -> int:
 
 def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
     """Copy what the image has at a new volume's place into the volume."""
+    from rootless.storage import copyup
+
     sources = {mount.destination: mount.source for mount in plan.spec.mounts if mount.type == "bind"}
     for destination in plan.copy_up:
         try:

@@ -13,7 +13,7 @@ import time
 from rootless import paths
 from rootless.errors import LaunchError, RpodError
 from rootless.kernel import cgroup2, fastjson, process, syscalls, unix, userns
-from rootless.runtime import birth, cgroup, fuse, init, messages, monitor, program
+from rootless.runtime import birth, cgroup, init, messages, monitor, program
 from rootless.runtime.terminal import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
@@ -217,6 +217,8 @@ class _Launcher:
 
     def _mount_fuse(self, root: drivers.RootPlan, user_namespace: int) -> int:
         """Mount with fuse-overlayfs; returns the detached mount, which init puts in its place."""
+        from rootless.runtime import fuse
+
         mounted = fuse.mount(root, user_namespace)
         self.helpers.append(mounted.pid)
         self.undo.append(lambda: _kill_and_reap(mounted.pid))

@@ -21,9 +21,10 @@ import stat
 from rootless.errors import LaunchError, os_reason
 from rootless.kernel import nested, syscalls, userns
 from rootless.runtime import accounts, chown, overlays
+from rootless.storage import copyup
 
 # What init imports when it needs it has to be there before it becomes root: rpod itself may be in a closed home.
-_FOR_INIT = (accounts, chown, overlays)
+_FOR_INIT = (accounts, chown, copyup, overlays)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

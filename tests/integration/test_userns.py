@@ -6,6 +6,8 @@ import grp
 import os
 import pwd
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,11 +225,18 @@ def test_an_installation_in_a_closed_home(rpod: Rpod, image: str, tmp_path: Path
     home = tmp_path / "closed"
     shutil.copytree(os.path.dirname(rootless.__file__), home / "rootless", ignore=shutil.ignore_patterns("*.pyc"))
     home.chmod(0o700)
-    words = ("-u", "4321", "-v", "new:/home:U", "-v", f"{tmp_path}/source:/over:O", "--tmpfs", "/etc/skel")
-    for script in ("id -u", "stat -c %u /home"):
+    words = ("-u", "4321", "-v", "new:/home:U", "-v", "filled:/etc", "-v", f"{tmp_path}/source:/over:O")
+    for script in ("id -u", "stat -c %u /home", "test -s /etc/passwd && id -u"):
         argv = ("run", "--rm", "--userns", "nomap", *words, image, "sh", "-c", script)
-        done = rpod(*argv, env={"PYTHONPATH": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")})
-        assert done.out == "4321\n", done
+        # The installed command would take its own modules.
+        done = subprocess.run(
+            [sys.executable, "-m", "rootless", *argv],
+            env={**rpod.env, "PYTHONPATH": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.stdout == b"4321\n", done
 
 
 def test_overlays_and_images_among_the_mounts(rpod: Rpod, image: str, tmp_path: Path) -> None:
