@@ -148,7 +148,7 @@ def parse_tmpfs(text: str) -> Wanted:
     for item in filter(None, rest.split(",")):
         key, _, value = item.partition("=")
         if item == "notmpcopyup":
-            options.remove("tmpcopyup")
+            options = [option for option in options if option != "tmpcopyup"]
         elif item in _KEPT - {"idmap"} or item == "tmpcopyup" or (key in _TMPFS_DATA and value):
             options.append(item)
         else:
@@ -250,6 +250,8 @@ def parse_mount(text: str) -> list[Wanted]:
     target = typed.take("target")
     if not target and kind != "glob":
         raise UsageError(f"{typed.option}: it needs target=PATH")
+    if kind != "volume" and (typed.volume_options or typed.labels):
+        raise UsageError(f"{typed.option}: volume-opt and volume-label belong to type=volume")
     if propagation := typed.take("propagation"):
         typed.words.append(propagation)
     if kind in ("tmpfs", "devpts"):
@@ -266,6 +268,9 @@ def _memory(typed: _Typed, kind: str, target: str) -> Wanted:
     """A tmpfs or devpts: a file system of the container's own."""
     own = ("tmpcopyup", "notmpcopyup") if kind == "tmpfs" else ()
     flags = _Flags.parse([word for word in typed.words if word not in own], typed.option)
+    for word, is_given in (("O", flags.scratch), ("subpath", flags.subpath), ("U", flags.chown and kind == "devpts")):
+        if is_given:
+            raise UsageError(f"{typed.option}: {word} does not go with type={kind}, which begins empty")
     if kind == "tmpfs":
         defaults = [item for item in _TMPFS_DEFAULTS if item != "tmpcopyup" or "notmpcopyup" not in typed.words]
         known: tuple[str, ...] = _TMPFS_DATA

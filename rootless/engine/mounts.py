@@ -183,6 +183,8 @@ def materialize(wanted: list[Wanted], made: list[str]) -> None:
             made.append(found.name)
             events.of_volume("create", found.name)
         mount.name, mount.source = found.name, found.source
+        if mount.source == _TMPFS and (mount.scratch or mount.subpath):
+            raise UsageError(f"volume {mount.name} is a tmpfs, which begins empty: neither O nor subpath goes with it")
         if found.options:
             mount.options = [*found.mount_options, *mount.options]
             mount.copy = mount.copy and "nocopy" not in found.options

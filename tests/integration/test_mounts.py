@@ -142,6 +142,8 @@ def test_a_volume_with_options(rpod: Rpod, image: str, tmp_path: Path) -> None:
     words = ("--mount", "type=volume,src=mem,dst=/m,volume-opt=type=tmpfs,volume-opt=o=size=64k")
     out = rpod.ok("run", "--rm", *words, image, "sh", "-c", "stat -fc %T:%b /m")
     assert out == "tmpfs:16"
+    for option in ("O", "subpath=x"):
+        assert "is a tmpfs" in rpod.fails("run", "--rm", "-v", f"mem:/m:{option}", image, "true")
     words = (
         "--mount",
         f"type=volume,src=dir,dst=/m,volume-opt=type=none,volume-opt=o=bind,volume-opt=device={tmp_path}",

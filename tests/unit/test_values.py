@@ -127,6 +127,10 @@ def test_what_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
             mount_options.parse_mount(f"type=bind,src={tmp_path},dst=/d,{text}")
 
 
+def test_a_tmpfs_is_told_twice_to_begin_empty() -> None:
+    assert "tmpcopyup" not in mount_options.parse_tmpfs("/t:notmpcopyup,notmpcopyup").options
+
+
 def test_mounts_in_their_forms(tmp_path: Path) -> None:
     def one(text: str) -> mounts.Wanted:
         (wanted,) = mount_options.parse_mount(text)
@@ -159,6 +163,21 @@ def test_a_glob_is_a_bind_for_each_match(tmp_path: Path) -> None:
     assert [w.destination for w in mount_options.parse_mount(f"type=glob,src={tmp_path}/th*")] == [f"{tmp_path}/three"]
     with pytest.raises(UsageError, match="nothing matches"):
         mount_options.parse_mount(f"type=glob,src={tmp_path}/*.so,dst=/d")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("type=tmpfs,target=/d,O", "O"),
+        ("type=tmpfs,target=/d,subpath=x", "subpath"),
+        ("type=devpts,target=/d,U", "U"),
+        ("type=bind,source=/,target=/d,volume-opt=o=ro", "volume-opt"),
+        ("type=bind,source=/,target=/d,volume-label=a=b", "volume-opt"),
+    ],
+)
+def test_a_mount_takes_no_option_of_another_kind(text: str, named: str) -> None:
+    with pytest.raises(UsageError, match=f": {named} "):
+        mount_options.parse_mount(text)
 
 
 @pytest.mark.parametrize(
