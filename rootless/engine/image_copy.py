@@ -6,13 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from rootless import log
-from rootless.engine import budget, save
-from rootless.engine.target_file import TargetFile
-from rootless.engine.transports import local
-from rootless.engine.transports.blobs import Folder
-from rootless.engine.transports.directory import DirectoryTarget
-from rootless.engine.transports.docker_archive import DockerArchiveTarget, full_name
-from rootless.engine.transports.layout import LayoutTarget
+from rootless.engine import budget
+from rootless.engine.transports import local, targets
+from rootless.engine.transports.docker_archive import full_name
 from rootless.engine.transports.places import Place, Source
 from rootless.engine.transports.remote import RemoteTarget, target_reference
 from rootless.errors import ImageError, NotFoundError, UsageError
@@ -88,22 +84,10 @@ def _put(image: SourceImage, target: Place, access: Access) -> None:
             remote.put(image)
         finally:
             remote.close()
-    elif target.kind == "oci-archive":
-        save.write_oci_archive(image, [target.name] if target.name else [], target.path)
-    elif target.kind == "docker-archive":
-        with TargetFile(target.path, "") as file:
-            archive = DockerArchiveTarget(file)
-            archive.put(image, [full_name(target.name)] if target.name else [])
-            archive.finish()
     else:
-        folder = Folder(target.path, make=True)
-        try:
-            if target.kind == "oci":
-                LayoutTarget(folder).put(image, target.name)
-            else:
-                DirectoryTarget(folder).put(image)
-        finally:
-            folder.close()
+        names = [target.name] if target.name else []
+        with targets.opened(target.kind, target.path) as put:
+            put(image, [full_name(name) for name in names] if target.kind == "docker-archive" else names)
 
 
 def describe(text: str, access: Access, platform: str = "") -> dict[str, object]:

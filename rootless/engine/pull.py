@@ -85,6 +85,10 @@ def is_current(name: str, image: Image, access: Access) -> bool:
 
 def pull_all_tags(name: str, wanted: PullOptions) -> list[Image]:
     """Pull every tag of the repository ``name``. Raises as ``pull``, at the first tag that fails."""
+    from rootless.engine import images
+
+    if images.is_place(name):
+        raise UsageError(f"{name}: --all-tags asks a registry", f"rpod load --input {name.split(':')[1]}")
     parsed = reference.parse(name)
     if parsed.tag or parsed.digest:
         raise UsageError(f"{name}: with --all-tags a repository is named, without tag and digest")

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rootless import paths
 from rootless.engine import images as image_names
-from rootless.engine.target_file import TargetFile
-from rootless.engine.transports.blobs import Folder
-from rootless.engine.transports.directory import DirectoryTarget
-from rootless.engine.transports.docker_archive import DockerArchiveTarget
-from rootless.engine.transports.layout import LayoutTarget
+from rootless.engine.transports import targets
 from rootless.engine.transports.local import GZIP, PLAIN, StoredImage
 from rootless.engine.transports.model import DOCKER
 from rootless.errors import UsageError
 from rootless.image import progress, reference
 from rootless.state import events
 from rootless.storage.images import ImageStore
-from rootless.storage.pack import Packer
-from rootless.storage.staging import Staging
 
 if TYPE_CHECKING:
-    from rootless.engine.transports.model import SourceImage
     from rootless.storage.image_record import Image
 
-FORMATS = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
+# What --format calls each kind of place (transports/places.py).
+_KINDS = {"docker-archive": "docker-archive", "oci-archive": "oci-archive", "oci-dir": "oci", "docker-dir": "dir"}
 
 
 @dataclass(kw_only=True)
@@ -56,7 +48,9 @@ def save(names: list[str], options: SaveOptions) -> None:
         for found, tags in chosen:
             shown.message(f"Saving {', '.join(tags) or found.hex[:12]}")
             sources.append(StoredImage(found, tags, _compression(options)))
-        write(sources, options.format, options.output)
+        with targets.opened(_KINDS[options.format], options.output, form=DOCKER) as put:
+            for source in sources:
+                put(source, source.names)
         for found, _ in chosen:
             events.of_image("save", found.id, options.output)
     finally:
@@ -64,8 +58,8 @@ def save(names: list[str], options: SaveOptions) -> None:
 
 
 def _check(names: list[str], options: SaveOptions) -> None:
-    if options.format not in FORMATS:
-        raise UsageError(f"--format {options.format}: there is no such format", ", ".join(FORMATS))
+    if options.format not in _KINDS:
+        raise UsageError(f"--format {options.format}: there is no such format", ", ".join(_KINDS))
     if options.format.endswith("-dir") and not options.output:
         raise UsageError(f"--format {options.format} needs --output", "rpod save --format oci-dir -o DIRECTORY IMAGE")
     if options.compress and options.format != "docker-dir":
@@ -90,44 +84,3 @@ def _own_names(typed: str, image: Image) -> list[str]:
     if image.found_as and "@" not in image.found_as:
         return [image.found_as]
     return [name for name in ImageStore(image.data_dir).names(image) if "@" not in name] if typed == image.hex else []
-
-
-def write(sources: list[StoredImage], format_: str, output: str) -> None:
-    """Write ``sources`` in one of FORMATS to the path ``output`` ("": standard output)."""
-    if format_ == "docker-archive":
-        with TargetFile(output, "rpod save IMAGE > image.tar, or --output FILE") as file:
-            target = DockerArchiveTarget(file)
-            for source in sources:
-                target.put(source, source.names)
-            target.finish()
-    elif format_ == "oci-archive":
-        write_oci_archive(sources[0], sources[0].names, output)
-    elif format_ == "oci-dir":
-        folder = Folder(output, make=True)
-        layout = LayoutTarget(folder)
-        for name in sources[0].names or [""]:
-            layout.put(sources[0], name)
-        folder.close()
-    else:
-        folder = Folder(output, make=True)
-        DirectoryTarget(folder, DOCKER).put(sources[0])
-        folder.close()
-
-
-def write_oci_archive(image: SourceImage, names: list[str], output: str) -> None:
-    """Write a layout in the staging area and pack it."""
-    with (
-        TargetFile(output, "rpod save --format oci-archive IMAGE > image.tar, or --output FILE") as file,
-        Staging(paths.data()).make() as staged,
-    ):
-        folder = Folder(staged.path)
-        layout = LayoutTarget(folder)
-        for name in names or [""]:
-            layout.put(image, name)
-        folder.close()
-        fd = os.open(staged.path, os.O_RDONLY | os.O_DIRECTORY)
-        packer = Packer(file.write, lambda _uid, _gid: (0, 0))
-        for entry in (b"oci-layout", b"index.json", b"blobs"):
-            packer.add(fd, entry, entry)
-        packer.finish()
-        os.close(fd)

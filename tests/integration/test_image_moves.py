@@ -370,6 +370,7 @@ def test_pull_and_run_from_a_place(
         (["pull", "--platform", "linux/s390x", f"oci:{made}:t"], "not for linux/s390x"),
         (["pull", f"oci:{made}:x"], "has no image 'x'; it has: t"),
         (["pull", "docker-archive:none.tar"], "none.tar"),
+        (["pull", "--all-tags", f"oci:{made}"], "asks a registry"),
         (["create", "dir:/etc"], "manifest.json"),
         (["run", "--pull", "never", f"oci:{made}:t"], "the policy is never"),
     ):

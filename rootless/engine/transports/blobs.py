@@ -31,7 +31,7 @@ class Folder:
                 os.makedirs(path, exist_ok=True)
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise ImageError(f"{path} cannot be opened: {os_reason(error)}") from error
+            raise ImageError(f"the directory cannot be opened: {os_reason(error)}") from error
 
     def close(self) -> None:
         """Close the directory."""

@@ -83,7 +83,7 @@ class Source:
 
 def _only(place: Place, found: list[SourceImage]) -> SourceImage:
     if len(found) > 1:
-        names = ", ".join(name for image in found for name in image.names)
+        names = ", ".join(name for image in found for name in image.names or ["one without a name"])
         raise UsageError(f"{place.text} has {len(found)} images: {names[:400]}", f"name one: {place.text}:NAME")
     return found[0]
 
