@@ -1,4 +1,4 @@
-"""The process ``rpod``: the one place where an error becomes a line, a hint and an exit code."""
+"""The process ``rpod``: where an error that ends the command becomes a line, a hint and an exit code."""
 
 from __future__ import annotations
 

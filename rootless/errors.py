@@ -21,8 +21,8 @@
      └─ UnsupportedError      known by name, refused with the reason
 
 ``message`` is one line that says what failed and why; ``hint`` is the command or
-the change that mends it ("" when there is none). They are printed in one place,
-``rootless.__main__``.
+the change that mends it ("" when there is none). ``rootless.cli.output.report`` prints them: the last
+one from ``rootless.__main__``, those of single names among several from ``cli.actions.names.Each``.
 """
 
 from __future__ import annotations

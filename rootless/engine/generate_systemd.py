@@ -6,6 +6,7 @@ Quadlet files are the better way; this is for those who have scripts around it.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from rootless.errors import ConflictError, StateError, UsageError, os_reason
 from rootless.kernel import files
@@ -24,48 +25,30 @@ _AFTER_FAILURE = ("on-failure", "on-abnormal", "always")
 _STOP_MARGIN_S = 60  # of systemd's patience beyond rpod's own
 
 
+@dataclass(kw_only=True)
 class Choice:
-    """What was asked for: the fields are the command's options."""
+    """What was asked for: the fields are the command's options. Raises UsageError."""
 
-    __slots__ = (
-        "after",
-        "container_prefix",
-        "env",
-        "name",
-        "new",
-        "no_header",
-        "requires",
-        "restart_policy",
-        "restart_sec",
-        "separator",
-        "start_timeout",
-        "time",
-        "wants",
-    )
+    after: list[str]
+    container_prefix: str
+    env: list[str]
+    name: bool
+    new: bool
+    no_header: bool
+    requires: list[str]
+    restart_policy: str
+    restart_sec: int
+    separator: str
+    start_timeout: int | None
+    time: int | None
+    wants: list[str]
 
-    def __init__(self, values: dict[str, object]) -> None:
-        for name in self.__slots__:
-            setattr(self, name, values[name])
+    def __post_init__(self) -> None:
         if self.restart_policy not in _POLICIES:
             raise UsageError(f"--restart-policy {self.restart_policy}: unknown", f"one of {', '.join(_POLICIES)}")
         for line in self.env:
             if "=" not in line:
                 raise UsageError(f"--env {line}: it is NAME=VALUE")
-
-    if TYPE_CHECKING:
-        after: list[str]
-        container_prefix: str
-        env: list[str]
-        name: bool
-        new: bool
-        no_header: bool
-        requires: list[str]
-        restart_policy: str
-        restart_sec: int
-        separator: str
-        start_timeout: int | None
-        time: int | None
-        wants: list[str]
 
 
 def service(container: Container, choice: Choice, named: Callable[[list[str]], str]) -> Service:

@@ -165,7 +165,7 @@ def generate_systemd(*, containers: list[str], files: bool, format: str, **value
 
     if format not in ("", "json"):
         raise UsageError(f"--format {format}: unknown", "json")
-    choice = engine.Choice(values)
+    choice = engine.Choice(**values)
     made = [engine.service(names.one(name), choice, _name_option) for name in containers]
     texts = {service.name: engine.text(service, header=not choice.no_header) for service in made}
     if files:

@@ -10,6 +10,7 @@ from rootless.units import keys as quadlet_keys
 _FORMAT = """What --format takes: json, or a template of Go's text/template for each object. Fields are those of Podman:
 {{.ID}}, {{.State.Status}}. There are if, else, with, range, variables, pipelines, and the functions and, or, not, eq,
 ne, lt, le, gt, ge, len, index, slice, print, printf, println, json, join, split, upper, lower, title, truncate and pad.
+A field that there is not is an error; a key that labels, ports and other maps do not have is <no value>.
 A template that begins with the word table is a table with headings; \\t and \\n are a tab and a line end."""
 _FILTERS = """What --filter takes: KEY=VALUE. Several values of one key are alternatives, several keys must all fit.
 Of containers: ancestor, before, exited, health, id, label, label!, name, network, restart-policy,
