@@ -141,13 +141,7 @@ def _joins(options: ContainerOptions, record: ContainerRecord, store: Containers
 
     Joining any means joining its user namespace, too: only there has this user the right to enter the others.
     """
-    for kind, text in (
-        ("pid", options.pid),
-        ("ipc", options.ipc),
-        ("uts", options.uts),
-        ("cgroup", options.cgroupns),
-        ("network", record.network),
-    ):
+    for kind, text in options.namespaces(record.network):
         if not text.startswith("container:"):
             continue
         other = store.resolve(text.removeprefix("container:"))

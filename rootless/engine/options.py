@@ -194,6 +194,16 @@ class ContainerOptions(ResourceOptions, RareOptions):
     volumes_from: list[str] = []
     workdir: str = ""
 
+    def namespaces(self, network: str) -> tuple[tuple[str, str], ...]:
+        """What was typed for each namespace that can be another one's; ``network`` is the one that was chosen."""
+        return (
+            ("pid", self.pid),
+            ("ipc", self.ipc),
+            ("uts", self.uts),
+            ("cgroup", self.cgroupns),
+            ("network", network),
+        )
+
 
 class RunOptions(ContainerOptions):
     """The options of ``run``."""

@@ -49,13 +49,7 @@ def build(
 
 def _namespaces(options: ContainerOptions, record: ContainerRecord, spec: Spec) -> None:
     spec.namespaces = {"mount": "", "user": ""}
-    for kind, text in (
-        ("pid", options.pid),
-        ("ipc", options.ipc),
-        ("uts", options.uts),
-        ("cgroup", options.cgroupns),
-        ("network", record.network),
-    ):
+    for kind, text in options.namespaces(record.network):
         mode, _, target = text.partition(":")
         if mode == "host":
             continue
