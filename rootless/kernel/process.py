@@ -5,6 +5,8 @@ from __future__ import annotations
 import _signal
 import os
 
+_MAX_FD = 0x7FFFFFFF  # os.closerange is one close_range(2), however far it goes
+
 
 def start_ticks(pid: int) -> int:
     """When the process started, in clock ticks since boot (proc(5), field 22 of stat); 0 if it is gone."""
@@ -77,3 +79,12 @@ def wait_gone(pidfd: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(max(0, int(timeout_s * 1000))))
+
+
+def close_all_but(kept: tuple[int, ...]) -> None:
+    """Close every descriptor from 3 on but ``kept``: for a child that was forked by a process with threads."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, _MAX_FD)

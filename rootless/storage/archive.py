@@ -8,7 +8,7 @@ import os
 import zstandard
 
 from rootless.errors import RpodError, StorageError, os_reason
-from rootless.kernel import fastjson, syscalls, userns
+from rootless.kernel import fastjson, process, syscalls, userns
 from rootless.storage.assembly import FILE, LENGTH, NAME, PAIR, PIECE, REPLACED
 
 TYPE_CHECKING = False
@@ -45,8 +45,8 @@ class Archive:
         self._verdict, verdict = os.pipe()
 
         def work() -> None:
-            os.close(self._data)
-            os.close(self._verdict)
+            # Also those of other archives that are open: their readers would never be told that nobody reads.
+            process.close_all_but((data, verdict))
             _write_all(verdict, _send(self._directory, self._info.diff_id, data))
 
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
@@ -101,6 +102,15 @@ def test_every_byte_comes_back(store: LayerStore, data: bytes) -> None:
     assert read(store, info.chain_id) == data
     with Archive(store, info.chain_id) as archive:
         assert (archive.size_bytes, archive.diff_id) == (len(data), digest(data))
+
+
+def test_archives_that_are_open_together_end_without_being_read(store: LayerStore) -> None:
+    """Two threads of a push read a layer each, and a failure of one ends both."""
+    chains = [unpack(store, tar(member(name, os.urandom(1 << 20)))).chain_id for name in "ab"]
+    with contextlib.ExitStack() as later, Archive(store, chains[0]) as first:
+        second = later.enter_context(Archive(store, chains[1]))
+        assert first.read(1)
+        assert second.read(1)
 
 
 def test_what_was_replaced_is_beside_the_tree_not_in_it(store: LayerStore) -> None:
