@@ -157,6 +157,6 @@ def _become(spec: Spec, options: ExecOptions) -> None:
     before = [*program.env, *(["TERM=xterm"] if options.tty else [])]
     program.env = values.environment(before, values.typed_environment(options.env_file, options.env), host=False)
     if options.privileged:
-        everything = security.parse_capabilities([], [], privileged=True)
+        everything = list(security.known_capabilities())
         program.bounding = program.effective = program.permitted = everything
         spec.seccomp = {}

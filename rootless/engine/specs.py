@@ -6,10 +6,9 @@ import os
 import stat
 
 from rootless import config
-from rootless.engine import values
+from rootless.engine import security_options, values
 from rootless.errors import UnsupportedError, UsageError, os_reason
 from rootless.runtime import mounts as kernel_mounts
-from rootless.runtime import security
 from rootless.spec import Device, Mount, Spec
 
 TYPE_CHECKING = False
@@ -73,11 +72,11 @@ def _process(options: ContainerOptions, record: ContainerRecord, spec: Spec, arg
     process.cwd = record.workdir
     process.terminal = record.tty
     process.umask = _umask(options.umask or config.load().containers.umask)
-    capabilities = security.parse_capabilities(options.cap_add, options.cap_drop, privileged=options.privileged)
+    capabilities = security_options.capabilities(options.cap_add, options.cap_drop, privileged=options.privileged)
     process.bounding = capabilities
     process.effective = capabilities
     process.permitted = capabilities
-    process.rlimits = security.rlimits(options.ulimit)
+    process.rlimits = security_options.rlimits(options.ulimit)
 
 
 def _umask(text: str) -> int:
@@ -207,7 +206,7 @@ def _resources(options: ContainerOptions, spec: Spec, default_pids: int) -> None
 
 
 def _security(options: ContainerOptions, spec: Spec) -> None:
-    chosen = security.parse_options(options.security_opt)
+    chosen = security_options.parse_security_opts(options.security_opt)
     spec.process.no_new_privileges = chosen.no_new_privileges
     spec.process.apparmor_profile = chosen.apparmor
     if not options.privileged:
@@ -217,7 +216,7 @@ def _security(options: ContainerOptions, spec: Spec) -> None:
         if mount.type == "proc":
             mount.options += chosen.proc_options
     if not (options.privileged and not chosen.seccomp):
-        spec.seccomp = security.seccomp_for(chosen.seccomp, spec.process.bounding)
+        spec.seccomp = security_options.seccomp_for(chosen.seccomp, spec.process.bounding)
 
 
 def _devices(options: ContainerOptions, record: ContainerRecord, spec: Spec) -> None:

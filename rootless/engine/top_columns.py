@@ -8,7 +8,7 @@ import time
 
 from rootless.errors import UsageError
 from rootless.kernel import files, times
-from rootless.runtime.security import CAPABILITIES, last_capability
+from rootless.runtime.security import known_capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def _tty(process: Process) -> str:
 
 
 def _capabilities(mask: str) -> str:
-    bits, known = int(mask, 16), last_capability() + 1
-    if bits == (1 << known) - 1:
+    bits, known = int(mask, 16), known_capabilities()
+    if bits == (1 << len(known)) - 1:
         return "full"
-    names = [name.removeprefix("CAP_") for number, name in enumerate(CAPABILITIES[:known]) if bits >> number & 1]
+    names = [name.removeprefix("CAP_") for number, name in enumerate(known) if bits >> number & 1]
     return ",".join(sorted(names)) or "none"
 
 

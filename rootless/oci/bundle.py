@@ -228,7 +228,7 @@ def _items(value: dict[str, object], key: str) -> list[dict[str, object]]:
 
 def _drop_unknown_capabilities(process: Process) -> None:
     """What the kernel does not have is warned of, never an error (config.md, "Linux Process", capabilities)."""
-    known = frozenset(security.CAPABILITIES[: security.last_capability() + 1])
+    known = frozenset(security.known_capabilities())
     unknown = set()
     for name in _SETS:
         wanted = getattr(process, name)

@@ -182,7 +182,7 @@ def features() -> dict[str, object]:
         "mountOptions": mounts.known_options(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
-            "capabilities": list(security.CAPABILITIES[: security.last_capability() + 1]),
+            "capabilities": list(security.known_capabilities()),
             "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,

@@ -7,6 +7,7 @@ import resource
 
 import pytest
 
+from rootless.engine import security_options
 from rootless.errors import LimitError, UnsupportedError, UsageError
 from rootless.kernel import spawn, syscalls, userns
 from rootless.runtime import seccomp, security
@@ -21,13 +22,13 @@ def test_capabilities_are_the_kernels():
 
 
 def test_default_set():
-    assert security.parse_capabilities([], [], privileged=False) == [
+    assert security_options.capabilities([], [], privileged=False) == [
         "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
         "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_SETFCAP"]  # fmt: skip
 
 
 def test_adding_and_dropping():
-    parse = security.parse_capabilities
+    parse = security_options.capabilities
     assert "CAP_NET_RAW" in parse(["net_raw"], [], privileged=False)
     assert parse(["CAP_CHOWN,kill"], ["ALL"], privileged=False) == ["CAP_CHOWN", "CAP_KILL"]
     assert "CAP_SYS_ADMIN" not in parse(["all"], ["sys_admin"], privileged=False)
@@ -39,7 +40,7 @@ def test_adding_and_dropping():
 
 
 def test_security_options():
-    options = security.parse_options(
+    options = security_options.parse_security_opts(
         ["seccomp=unconfined", "no-new-privileges", "apparmor=unconfined", "label=disable", "mask=/a:/b",
          "unmask=/proc/acpi:/sys/firm*", "proc-opts=hidepid=2,subset=pid"])  # fmt: skip
     assert options.seccomp == "unconfined"
@@ -55,13 +56,13 @@ def test_security_options():
 
 @pytest.mark.parametrize("text", ["unmask=ALL", "unmask=all", "systempaths=unconfined", "systempaths:unconfined"])
 def test_everything_unmasked(text):
-    options = security.parse_options([text, "mask=/proc/kcore"])
+    options = security_options.parse_security_opts([text, "mask=/proc/kcore"])
     assert options.masked_paths() == ["/proc/kcore"]
     assert options.readonly_paths() == []
 
 
 def test_a_glob_stays_in_its_directory():
-    options = security.parse_options(["unmask=/proc/*"])
+    options = security_options.parse_security_opts(["unmask=/proc/*"])
     assert options.readonly_paths() == []
     assert "/sys/firmware" in options.masked_paths()
 
@@ -80,37 +81,37 @@ def test_a_glob_stays_in_its_directory():
 )
 def test_refused_options(text, error):
     with pytest.raises(error, match="--security-opt"):
-        security.parse_options([text])
+        security_options.parse_security_opts([text])
 
 
 def test_no_new_privileges_takes_both_separators():
-    assert security.parse_options(["no-new-privileges:true"]).no_new_privileges
-    assert not security.parse_options(["no-new-privileges=false"]).no_new_privileges
+    assert security_options.parse_security_opts(["no-new-privileges:true"]).no_new_privileges
+    assert not security_options.parse_security_opts(["no-new-privileges=false"]).no_new_privileges
 
 
 @pytest.mark.skipif(os.path.exists("/sys/module/apparmor/parameters/enabled"), reason="AppArmor is there")
 def test_an_apparmor_profile_that_cannot_be_applied():
     with pytest.raises(UnsupportedError, match="not enabled"):
-        security.parse_options(["apparmor=docker-default"])
+        security_options.parse_security_opts(["apparmor=docker-default"])
 
 
 def test_limits():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limits = {name: values for name, *values in security.rlimits(["core=0", "nofile=64:128"])}
+    limits = {name: values for name, *values in security_options.rlimits(["core=0", "nofile=64:128"])}
     assert limits["RLIMIT_CORE"] == [0, 0]
     assert limits["RLIMIT_NOFILE"] == [64, 128]
-    assert security.rlimits(["host"]) == []
-    assert {name for name, _, _ in security.rlimits([])} == {"RLIMIT_NOFILE", "RLIMIT_NPROC"}
+    assert security_options.rlimits(["host"]) == []
+    assert {name for name, _, _ in security_options.rlimits([])} == {"RLIMIT_NOFILE", "RLIMIT_NPROC"}
     with pytest.raises(LimitError, match="hard limit is"):
-        security.rlimits([f"nofile={hard + 1}"])
+        security_options.rlimits([f"nofile={hard + 1}"])
     for text in ("nope=1", "core", "core=x", "core=5:4", "core=-2"):
         with pytest.raises(UsageError):
-            security.rlimits([text])
+            security_options.rlimits([text])
 
 
 def test_unlimited_is_applied():
     def work() -> None:
-        security.apply_rlimits(security.rlimits(["cpu=-1", "nofile=100:200"]))
+        security.apply_rlimits(security_options.rlimits(["cpu=-1", "nofile=100:200"]))
         assert resource.getrlimit(resource.RLIMIT_CPU) == (-1, -1)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, 200)
 
@@ -126,8 +127,8 @@ def seccomp_mode() -> str:
 @pytest.mark.parametrize("no_new_privileges", [False, True])
 @pytest.mark.parametrize("filtered", [False, True])
 def test_drop_privileges(uid, no_new_privileges, filtered):
-    names = security.parse_capabilities([], [], privileged=False)
-    program = seccomp.program_for(security.seccomp_for("", names)) if filtered else b""
+    names = security_options.capabilities([], [], privileged=False)
+    program = seccomp.program_for(security_options.seccomp_for("", names)) if filtered else b""
     process = Process()
     process.uid, process.gid, process.groups = uid, uid, [uid, 7]
     process.bounding = names
