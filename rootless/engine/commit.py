@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rootless import paths
-from rootless.engine import compose_image, diff, images, instructions, pause, start, target_file
+from rootless.engine import compose_image, diff, facts, images, instructions, pause, target_file
 from rootless.engine.compose_image import Draft
 from rootless.errors import NotFoundError, UsageError
 from rootless.image import manifest, reference
@@ -119,7 +119,7 @@ def _container_config(
 ) -> dict[str, object]:
     """What the container says about programs in it, as an image's ``config`` object has it."""
     record = container.record
-    spec = start.read_spec(container)
+    spec = facts.read_spec(container)
     found: dict[str, object] = {
         "User": record.user,
         "WorkingDir": record.workdir,

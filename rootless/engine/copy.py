@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from rootless.engine import enter, start
+from rootless.engine import enter, facts
 from rootless.errors import NotFoundError, RpodError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, syscalls, userns
 from rootless.runtime import users
@@ -118,7 +118,7 @@ def _translation(origin: _Place, destination: _Place, *, archive: bool) -> Calla
     """What the host's ids are in the target container; only needed when they are to be kept."""
     if archive or origin.container is not None or destination.container is None:
         return None
-    maps = start.id_map(destination.container.record, userns.read_ranges())
+    maps = facts.id_map(destination.container.record, userns.read_ranges())
 
     def inside(host: int, extents: list[userns.Extent]) -> int:
         for extent in extents:

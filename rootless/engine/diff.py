@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import paths
-from rootless.engine import images, start
+from rootless.engine import facts, images
 from rootless.errors import NotFoundError
 from rootless.kernel import userns
 from rootless.state.containers import Containers
@@ -91,4 +91,4 @@ def _of_container(container: Container) -> _Side:
 
 def mount_points(container: Container) -> frozenset[bytes]:
     """The paths in a container's root that something of the host is mounted on."""
-    return frozenset(os.fsencode(mount.destination) for mount in start.read_spec(container).mounts)
+    return frozenset(os.fsencode(mount.destination) for mount in facts.read_spec(container).mounts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine import start
+from rootless.engine import facts
 from rootless.errors import StateError
 from rootless.kernel import spawn, syscalls, userns
 from rootless.runtime import join, mounts, overlays
@@ -50,11 +50,11 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
     alive = container.take_alive()
     if alive is None:
         raise StateError(f"container {container.name} is just being started", "try again")
-    plan = start.root_plan(container.record, container.directory)
+    plan = facts.root_plan(container.record, container.directory)
     ranges = userns.read_ranges()
-    shifted = start.is_shifted(container.record)
-    maps = userns.default_map(ranges) if shifted else start.id_map(container.record, ranges)
-    spec = start.read_spec(container)
+    shifted = facts.is_shifted(container.record)
+    maps = userns.default_map(ranges) if shifted else facts.id_map(container.record, ranges)
+    spec = facts.read_spec(container)
     own = {str(mount["destination"]) for mount in container.record.mounts}
 
     def body() -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine import start, values
+from rootless.engine import facts, values
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import UsageError
 from rootless.kernel import process, spawn
@@ -53,15 +53,15 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     if state.run is None or not state.running:
         raise not_running(container)
     pidfd = container.init_pidfd()
-    spec = start.read_spec(container)
+    spec = facts.read_spec(container)
     kinds = [*spec.namespaces, *(kind for kind in container.record.join if kind not in spec.namespaces)]
     _become(spec, options)
     plan = join.JoinPlan(spec, pidfd, kinds)
     plan.user = options.user or container.record.user
     plan.groups = [] if options.user else container.record.groups
-    plan.shifted = start.is_shifted(container.record)
+    plan.shifted = facts.is_shifted(container.record)
     plan.cgroup = state.run.cgroup
-    plan.limited = bool(set(limits.wanted(plan.spec.resources)) - start.default_limits(plan.spec))
+    plan.limited = bool(set(limits.wanted(plan.spec.resources)) - facts.default_limits(plan.spec))
     if personality := container.record.rare.get("personality"):
         from rootless.runtime.attributes import Attributes
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
 from rootless import log
 from rootless.engine import exec as exec_engine
-from rootless.engine import start
+from rootless.engine import facts
 from rootless.engine.options import ExecOptions
 from rootless.errors import RpodError, StateError
 from rootless.kernel import files, process, spawn
@@ -203,5 +202,5 @@ def _act(container: Container, action: str, run: RunRecord) -> None:
     elif action in ("restart", "stop"):
         # A process of its own: this one is ended by the monitor as soon as the program has ended.
         null = os.open("/dev/null", os.O_RDWR)
-        argv = [sys.executable, "-P", "-c", start.MAIN, action, container.id]
+        argv = facts.command(action, container.id)
         spawn.start(argv, fds={0: null, 1: null, 2: null}, env=dict(os.environ))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless.engine import client, start
+from rootless.engine import client, facts, start
 from rootless.errors import StateError
 from rootless.kernel import unix
 from rootless.runtime import init, messages
@@ -64,5 +64,5 @@ def _open_gate(container: Container) -> None:
     if message.kind == "errno":
         number = message.values["errno"]
         assert isinstance(number, int)
-        raise init.explain_exec(start.read_spec(container).process.args[0], number)
+        raise init.explain_exec(facts.read_spec(container).process.args[0], number)
     events.of_container(container.record, "start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.engine import port, start
+from rootless.engine import facts, port
 from rootless.engine.gotypes import Map, Struct
 from rootless.kernel import times
 from rootless.spec import OCI_VERSION
@@ -34,7 +34,7 @@ def _moment(time_ns: int) -> str:
 
 def inspect_container(container: Container, size: bool) -> dict[str, object]:
     """Everything about a container. With ``size`` also SizeRw and SizeRootFs in bytes."""
-    record, state, spec = container.record, container.state(), start.read_spec(container)
+    record, state, spec = container.record, container.state(), facts.read_spec(container)
     result = {
         "Id": record.id,
         "Created": _moment(record.created_ns),
@@ -142,7 +142,7 @@ def _healthcheck(container: Container) -> dict[str, object]:
 
 
 def _graph_driver(container: Container) -> dict[str, object]:
-    plan = start.root_plan(container.record, container.directory)
+    plan = facts.root_plan(container.record, container.directory)
     return {
         "Name": container.record.driver,
         "Data": Map(
@@ -257,7 +257,7 @@ def _host_config(container: Container, state: State, spec: Spec) -> dict[str, ob
         "Runtime": "rpod",
         "Init": record.init,
         "Cgroups": record.cgroups,
-        "CgroupManager": start.cgroup_manager(record),
+        "CgroupManager": facts.cgroup_manager(record),
         "CgroupParent": record.cgroup_parent,
         **_namespaces(record, spec),
         **_addresses(record, state),

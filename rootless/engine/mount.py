@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from rootless import config, paths
-from rootless.engine import start
+from rootless.engine import facts
 from rootless.engine.mount_points import check_namespace, mount_plan, mount_points, mounted_anywhere
 from rootless.errors import NotFoundError, StateError, StorageError, os_reason
 from rootless.kernel import files, syscalls
@@ -30,7 +30,7 @@ def mount(container: Container) -> str:
     What is mounted in the container when it runs is not in it. Raises StateError, StorageError.
     """
     check_namespace("containers", f"rpod mount {container.name}")
-    plan = start.root_plan(container.record, container.directory)
+    plan = facts.root_plan(container.record, container.directory)
     if plan.driver == drivers.DIRECTORY or plan.merged in mount_points():
         return plan.merged
     alive = container.take_alive()

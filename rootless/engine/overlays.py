@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless import config, paths
-from rootless.engine import start
+from rootless.engine import facts
 from rootless.kernel import userns
 from rootless.spec import Mount
 from rootless.storage import drivers
@@ -38,11 +38,11 @@ def to_mount(wanted: Wanted, record: ContainerRecord, number: int) -> Mount:
     else:
         layers = [wanted.source]
         # Root of a shifted container could not name the directories of an overlay of its own.
-        shifted = start.is_shifted(record)
+        shifted = facts.is_shifted(record)
         driver = drivers.FUSE if shifted else drivers.choose(config.load().storage.driver, paths.data())
     plan = drivers.RootPlan(driver, layers, directory)
     if wanted.kind == "image" and record.uid_map:
-        plan.uids, plan.gids = start.shifts(record)
+        plan.uids, plan.gids = facts.shifts(record)
     if wanted.upper:
         plan.upper, plan.work = wanted.upper, wanted.work
     elif not wanted.scratch:

@@ -12,7 +12,7 @@ import os
 import time
 
 from rootless import log
-from rootless.engine import start
+from rootless.engine import facts, start
 from rootless.errors import RpodError, os_reason
 from rootless.runtime import program
 
@@ -99,5 +99,5 @@ def _wait(container: Container, alive: files.Lock, delay_ms: int) -> NoReturn:
     os.set_inheritable(_LOCK_FD, True)
     lock = str(_LOCK_FD)
     argv = [monitor, "--wait-ms", str(delay_ms), "--lock", lock, "--keep-lock", "1", "--"]
-    argv += [*start.cleanup_argv(container.id), "--lock", lock, "--restart"]
+    argv += [*facts.command("cleanup", container.id), "--lock", lock, "--restart"]
     os.execve(monitor, argv, dict(os.environ))

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from rootless import config, paths
-from rootless.engine import client, reconcile
+from rootless import config
+from rootless.engine import client, facts, reconcile
 from rootless.errors import StateError, StorageError, os_reason
-from rootless.kernel import fastjson, files, userns
-from rootless.kernel.userns import Extent, IdMap
+from rootless.kernel import files, userns
 from rootless.network import driver as networks
 from rootless.network import names
 from rootless.runtime import launch
 from rootless.runtime.plan import AccountsPlan, LaunchPlan, LogPlan, NetworkPlan
-from rootless.spec import Spec
 from rootless.state import events
 from rootless.state.container import Container, paused
 from rootless.state.containers import Containers
-from rootless.storage import drivers
-from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rootless.spec import Spec
     from rootless.state.record import ContainerRecord, RunRecord
 
-MAIN = "from rootless.__main__ import main; main()"
-# --cgroups; a scope of systemd's would hold the monitor, too, a child of the caller's cgroup does not.
-_CGROUP_MANAGERS = {"disabled": "none", "no-conmon": "cgroupfs", "split": "split"}
 _SINGLE_ID_SAID = "single-id-said"
 
 
@@ -92,7 +85,7 @@ def launch_container(
         _make_way(container)
         if last_run:
             os.ftruncate(alive.fd, 0)  # the exit code of the last run, for those who waited
-        plan = _plan(container, spec or read_spec(container))
+        plan = _plan(container, spec or facts.read_spec(container))
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
         plan.gate_path = container.gate_path if gate else ""
@@ -142,34 +135,18 @@ def _launch(container: Container, plan: LaunchPlan, record: Callable[[RunRecord]
     return service_manager.launch_service(plan, record, container.record.sdnotify)
 
 
-def read_spec(container: Container) -> Spec:
-    """The container's config.json."""
-    path = f"{container.directory}/config.json"
-    try:
-        return Spec.from_json(files.read_json(path))
-    except (OSError, fastjson.JSONError) as error:
-        raise StorageError(
-            f"{path} cannot be read: {error}", f"rpod rm {container.name}, and create it anew"
-        ) from error
-
-
-def cleanup_argv(ident: str) -> list[str]:
-    """The command that tidies up behind container ``ident``."""
-    return [sys.executable, "-P", "-c", MAIN, "cleanup", ident]
-
-
 def _plan(container: Container, spec: Spec) -> LaunchPlan:
     record = container.record
     settings = config.load()
     plan = LaunchPlan(
-        container.id, spec, root_plan(record, container.directory), container.run_directory, _log(container)
+        container.id, spec, facts.root_plan(record, container.directory), container.run_directory, _log(container)
     )
     plan.root.volatile = record.auto_remove
     ranges = userns.read_ranges()
     if record.userns.startswith("ns:"):
         _check_joined_map(record, ranges)
     elif "user" not in record.join:
-        plan.maps = id_map(record, ranges)
+        plan.maps = facts.id_map(record, ranges)
     if plan.maps is not None and not record.uid_map and plan.maps.single:
         _say_single_id()
     plan.joins = _join_pids(record)
@@ -190,9 +167,9 @@ def _plan(container: Container, spec: Spec) -> LaunchPlan:
     plan.attach_path, plan.exit_path = container.attach_path, f"{container.directory}/exit.json"
     plan.events = events.Reporter(record) if events.enabled() else None
     plan.cgroup_parent = record.cgroup_parent
-    plan.cgroup_manager = cgroup_manager(record)
-    plan.optional_limits = default_limits(spec)
-    plan.cleanup_argv = cleanup_argv(container.id)
+    plan.cgroup_manager = facts.cgroup_manager(record)
+    plan.optional_limits = facts.default_limits(spec)
+    plan.cleanup_argv = facts.command("cleanup", container.id)
     if record.restart != "no":
         plan.keep_lock = True
         plan.cleanup_argv += ["--lock", "3"]
@@ -206,16 +183,11 @@ def _plan(container: Container, spec: Spec) -> LaunchPlan:
     return plan
 
 
-def cgroup_manager(record: ContainerRecord) -> str:
-    """Who is to make the container's cgroup: a word of ``engine.cgroup_manager``, or split."""
-    return _CGROUP_MANAGERS.get(record.cgroups) or config.load().engine.cgroup_manager
-
-
 def _check_joined_map(record: ContainerRecord, ranges: userns.Ranges) -> None:
     """The namespace at a path may be another one now; the container's files are shown for the map that it had."""
     from rootless.engine import ids
 
-    now, then = ids.map_of(record.userns[3:]), id_map(record, ranges)
+    now, then = ids.map_of(record.userns[3:]), facts.id_map(record, ranges)
     if (now.uids, now.gids) != (then.uids, then.gids):
         raise StateError(
             f"the namespace at {record.userns[3:]} has another id map than when {record.name} was made",
@@ -225,7 +197,7 @@ def _check_joined_map(record: ContainerRecord, ranges: userns.Ranges) -> None:
 
 def _shift(container: Container, plan: LaunchPlan) -> None:
     """A container that lacks the user's own id: its root owns what is made for it, as far as it can."""
-    plan.shifted = is_shifted(container.record)
+    plan.shifted = facts.is_shifted(container.record)
     if plan.shifted:
         empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
         # That of an image is stored under the default map, as the root is.
@@ -242,15 +214,6 @@ def _scratch_overlays(record: ContainerRecord) -> list[int]:
     return [n for n, mount in enumerate(record.mounts) if "scratch" in mount and "upper" not in mount]
 
 
-def is_shifted(record: ContainerRecord) -> bool:
-    """Whether the user's own id is not in the container."""
-    if not record.uid_map:
-        return False
-    from rootless.kernel import nested
-
-    return not nested.holds_self(IdMap(_extents(record.uid_map), _extents(record.gid_map)))
-
-
 def _plan_check(container: Container, plan: LaunchPlan) -> None:
     """Health begins anew with each start; the first check is made at once, as Podman does."""
     from rootless.state import health
@@ -258,42 +221,7 @@ def _plan_check(container: Container, plan: LaunchPlan) -> None:
     check = health.check_of(container)
     health.forget(container)
     if check is not None and check.first_interval_ms():
-        plan.check_argv = [sys.executable, "-P", "-c", MAIN, "__check", container.id]
-
-
-def default_limits(spec: Spec) -> frozenset[str]:
-    """The limits of ``spec`` that are rpod's defaults: without their controller a container runs all the same."""
-    return frozenset(("pids",)) if spec.resources.pids == config.load().containers.pids_limit else frozenset()
-
-
-def root_plan(record: ContainerRecord, directory: str) -> drivers.RootPlan:
-    """How the container's root is put together."""
-    store = LayerStore(paths.data())
-    if rootfs := record.rare.get("rootfs"):
-        return drivers.RootPlan(record.driver, [str(rootfs)], directory)
-    layers = [store.path(chain_id) for chain_id in record.layers]
-    uids, gids = shifts(record) if record.uid_map else ("", "")
-    return drivers.RootPlan(record.driver, layers, directory, uids, gids)
-
-
-def shifts(record: ContainerRecord) -> tuple[str, str]:
-    """How stored ids, uid and gid, are shown under the container's own maps."""
-    stored = userns.default_map(userns.read_ranges())
-    return (
-        drivers.shift_triples(_extents(record.uid_map), stored.uids),
-        drivers.shift_triples(_extents(record.gid_map), stored.gids),
-    )
-
-
-def _extents(stored: list[list[int]]) -> list[Extent]:
-    return [Extent(*extent) for extent in stored]
-
-
-def id_map(record: ContainerRecord, ranges: userns.Ranges) -> IdMap:
-    """The container's id map; the default one is made of the ranges as they are now."""
-    if record.uid_map:
-        return IdMap(_extents(record.uid_map), _extents(record.gid_map))
-    return userns.default_map(ranges)
+        plan.check_argv = facts.command("__check", container.id)
 
 
 def _say_single_id() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-from rootless.engine import start
+from rootless.engine import facts
 from rootless.errors import LimitError, UsageError
 from rootless.runtime import cgroup
 from rootless.spec import Mount
@@ -28,7 +28,7 @@ def note(options: ContainerOptions, record: ContainerRecord, stop_signal: str) -
     """Decide what the record keeps; ``stop_signal`` is the user's or the image's. Raises UsageError, LimitError."""
     if options.init:
         raise UsageError("--init makes no sense with systemd, which is an init", "--systemd=false, or no --init")
-    if cgroup.manager(start.cgroup_manager(record)) == "none":
+    if cgroup.manager(facts.cgroup_manager(record)) == "none":
         raise LimitError("systemd needs a control group of its own, and none is delegated to this user", "rpod doctor")
     if not stop_signal:
         record.stop_signal = _SIGRTMIN_3

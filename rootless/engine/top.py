@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine import start, top_columns
+from rootless.engine import facts, top_columns
 from rootless.engine.top_columns import Names, Process
 from rootless.kernel import userns
 from rootless.state.container import Container, not_running
@@ -25,7 +25,7 @@ def _processes(container: Container) -> list[Process]:
     run = container.run_record()
     if run is None:
         raise not_running(container)
-    maps = start.id_map(container.record, userns.read_ranges())
+    maps = facts.id_map(container.record, userns.read_ranges())
     try:
         namespace = os.readlink(f"/proc/{run.pid}/ns/pid")
     except OSError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rootless.engine import facts, values
 from rootless.engine import resources as rules
-from rootless.engine import start, values
 from rootless.errors import LimitError, StorageError, UsageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.resources import Resources
@@ -27,7 +27,7 @@ def update(container: Container, options: UpdateOptions) -> None:
     if not (options.any_limit() or options.restart or options.env or options.unsetenv):
         raise UsageError("there is nothing to update", "rpod update --help lists what can be")
     with container.lock():
-        record, spec = container.record, start.read_spec(container)
+        record, spec = container.record, facts.read_spec(container)
         names = _apply(options, spec.resources)
         _environment(options, spec)
         if options.restart:
@@ -79,11 +79,11 @@ def _limit(container: Container, names: list[str], spec: Spec) -> Callable[[], N
         return lambda: None
     state = container.state()
     if not (state.running or state.waits):
-        kept = frozenset(set(limits.wanted(spec.resources)) - set(names)) | start.default_limits(spec)
+        kept = frozenset(set(limits.wanted(spec.resources)) - set(names)) | facts.default_limits(spec)
         cgroup.check(
             spec.resources,
             parent=container.record.cgroup_parent,
-            wanted_manager=start.cgroup_manager(container.record),
+            wanted_manager=facts.cgroup_manager(container.record),
             optional=kept,
         )
         return lambda: None
