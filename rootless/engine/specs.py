@@ -8,7 +8,7 @@ import stat
 from rootless import config
 from rootless.engine import security_options, values
 from rootless.errors import UnsupportedError, UsageError, os_reason
-from rootless.runtime import mounts as kernel_mounts
+from rootless.runtime import mount_flags
 from rootless.spec import Device, Mount, Spec
 
 TYPE_CHECKING = False
@@ -112,7 +112,7 @@ def _mounts(
     mounts_ = kept + wanted
     for mount in mounts_:
         if "rbind" in mount.options:
-            mount.options = [kernel_mounts.below(option) for option in mount.options]
+            mount.options = [mount_flags.below(option) for option in mount.options]
     return mounts_
 
 

@@ -9,7 +9,7 @@ from rootless.errors import LaunchError, StateError, UsageError, os_reason
 from rootless.kernel import fastjson, files, spawn
 from rootless.kernel.syscalls_rare import SECCOMP_FLAGS
 from rootless.oci import lifecycle, store
-from rootless.runtime import mounts, security
+from rootless.runtime import mount_flags, security
 from rootless.runtime.hooks import KINDS
 from rootless.runtime.seccomp_compile import ACTIONS, ARCHES, OPERATORS
 from rootless.spec import OCI_VERSION
@@ -179,7 +179,7 @@ def features() -> dict[str, object]:
         "ociVersionMin": "1.0.0",
         "ociVersionMax": store.OCI_VERSION,
         "hooks": list(KINDS),
-        "mountOptions": mounts.known_options(),
+        "mountOptions": mount_flags.known_options(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": list(security.known_capabilities()),

@@ -8,7 +8,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rootless.engine.doctor import ids, packages
-from rootless.engine.doctor.declarations import CAUSES, CHECKS
+from rootless.engine.doctor.causes import CAUSES
+from rootless.engine.doctor.checks import CHECKS
 from rootless.engine.doctor.model import Check, Finding, Verdict
 from rootless.errors import RpodError, os_reason
 from rootless.kernel import userns

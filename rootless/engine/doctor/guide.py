@@ -1,18 +1,17 @@
-"""``docs/troubleshooting.md``, written from the declarations: ``python -m rootless.engine.doctor.guide``."""
+"""``docs/troubleshooting.md``, written from the declarations by ``contrib/generate``."""
 
 from __future__ import annotations
 
-import sys
-
 from rootless.engine.doctor import packages
-from rootless.engine.doctor.declarations import CAUSES, CHECKS
+from rootless.engine.doctor.causes import CAUSES
+from rootless.engine.doctor.checks import CHECKS
 from rootless.engine.doctor.model import ADMIN, Cause, Check
 
 _OPENING = """\
 # Troubleshooting
 
-This page is written by `python -m rootless.engine.doctor.guide` from the declarations that
-`rpod doctor` works with; change those (`rootless/engine/doctor/declarations.py`), not this page.
+This page is written by `contrib/generate` from the declarations that `rpod doctor` works with;
+change those (`checks.py` and `causes.py` in `rootless/engine/doctor`), not this page.
 
 `rpod doctor` tries each of the following for real and prints the command for *your* user and
 distribution; `rpod doctor --script` prints everything that an administrator has to do as one
@@ -30,7 +29,7 @@ _EXAMPLE = {
 }
 
 
-def text() -> str:
+def page() -> str:
     """The page."""
     return "\n".join([_OPENING, *(_section(check) for check in CHECKS)])
 
@@ -51,7 +50,3 @@ def _remedy(cause: Cause) -> list[str]:
     if not cause.command:
         return [f"- {cause.says[:1].upper()}{cause.says[1:]}: {fix}.", ""]
     return [f"- {cause.says[:1].upper()}{cause.says[1:]} ({who}):", "", f"  ```\n  {fix}\n  ```", ""]
-
-
-if __name__ == "__main__":
-    sys.stdout.write(text())
