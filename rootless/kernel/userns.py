@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from rootless import log
 from rootless.errors import LaunchError, RpodError, os_reason
 from rootless.kernel import fastjson, files, spawn, syscalls
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_ID = 0xFFFFFFFE
+_MAX_ID_DIGITS = len(str(MAX_ID))
+_STEPS_SHOWN = 20  # of the way to an exception
 HINT_RANGES = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
 HINT_TOOLS = "install newuidmap and newgidmap: sudo apt-get install uidmap (dnf: shadow-utils)"
 
@@ -286,6 +289,14 @@ def _unshare_and_say(flags: int, say: int) -> None:
         os.close(say)
 
 
+def as_id(text: str) -> int | None:
+    """The user or group id that ``text`` is in decimal; None for what is none, however long it is."""
+    # int() itself raises ValueError for more than 4300 digits.
+    digits = text.lstrip("0") or "0"
+    sane = text.isascii() and text.isdecimal() and len(digits) <= _MAX_ID_DIGITS
+    return int(digits) if sane and int(digits) <= MAX_ID else None
+
+
 def call_inside(work: Callable[[], object], maps: IdMap | None = None) -> object:
     """Call ``work`` as root of a new user and mount namespace and return its (JSON) result.
 
@@ -306,6 +317,8 @@ def call_forked(fork: Callable[[Callable[[], None]], int], work: Callable[[], ob
             answer = {"error": error.message, "hint": error.hint, "code": error.code}
         except OSError as error:
             answer = {"error": os_reason(error), "hint": "", "code": 125}
+        except Exception as error:  # what ends a process silently can never be found
+            answer = {"error": _as_bug(error), "hint": "rpod --log-level debug … shows where", "code": 125}
         with os.fdopen(write_end, "wb") as pipe:
             pipe.write(fastjson.dumps(answer).encode())
 
@@ -326,6 +339,16 @@ def call_forked(fork: Callable[[Callable[[], None]], int], work: Callable[[], ob
     if "error" in answer:
         raise RpodError(str(answer["error"]), str(answer["hint"]), int(answer["code"]))
     return answer["result"]
+
+
+def _as_bug(error: Exception) -> str:
+    """What to say of an exception that nobody expects, with no import: the root may be an image's by now."""
+    where, step = [], error.__traceback__
+    while step is not None:
+        where.append(f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}")
+        step = step.tb_next
+    log.debug("\n".join(where[-_STEPS_SHOWN:]))
+    return f"this is a bug in rpod: {type(error).__name__}: {error}"
 
 
 def remove_tree_inside(path: str) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
-from rootless.errors import StorageError, UnsupportedError
+from rootless.errors import UnsupportedError
+from rootless.storage import depth as depths
 from rootless.storage import whiteouts
 from rootless.storage.merged import Node, Tree
 from rootless.storage.pack import Packer
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN_ROOT = (0o755, 0, 0)
-_MAX_DEPTH = 200
 
 
 class UpperPacker(Packer):
@@ -51,12 +51,11 @@ class UpperPacker(Packer):
             os.close(fd)
         self.finish()
 
-    def _children(self, fd: int, prefix: bytes, depth: int) -> None:
+    def _enter(self, fd: int, prefix: bytes) -> None:
         if prefix and (whiteouts.is_opaque(fd) or (self._marks and _has(fd, whiteouts.OPAQUE))):
             self._header(prefix + whiteouts.OPAQUE, os.fstat(fd), kind=FILE)
-        super()._children(fd, prefix, depth)
 
-    def _add(self, parent_fd: int, name: bytes, where: bytes, depth: int, *, link: bool = True) -> None:
+    def _takes(self, parent_fd: int, name: bytes, where: bytes) -> bool:
         if name.startswith(whiteouts.PREFIX):
             if not self._marks:
                 raise UnsupportedError(
@@ -64,15 +63,15 @@ class UpperPacker(Packer):
                     "remove or rename it in the container",
                 )
             if name == whiteouts.OPAQUE:
-                return
+                return False
         try:
             info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
         except FileNotFoundError:
-            return
+            return False
         if whiteouts.is_whiteout(info):
             self._header(where[: -len(name)] + whiteouts.PREFIX + name, info, kind=FILE)
-        elif b"/" + where not in self._mount_points or not _is_empty(parent_fd, name, info):
-            super()._add(parent_fd, name, where, depth, link=link)
+            return False
+        return b"/" + where not in self._mount_points or not _is_empty(parent_fd, name, info)
 
 
 def _has(fd: int, name: bytes) -> bool:
@@ -108,8 +107,7 @@ class FlatPacker(Packer):
         self.finish()
 
     def _merged(self, tree: Tree, parts: list[str], where: bytes, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            raise StorageError(f"{shown(where)} is nested deeper than {_MAX_DEPTH} directories")
+        depths.check(where, depth)
         for name, node in sorted(tree.list(parts, where).items()):
             path = where + b"/" + name if where else name
             try:

@@ -13,6 +13,7 @@ import stat
 
 from rootless.errors import StorageError, os_reason
 from rootless.kernel import syscalls
+from rootless.storage import depth as depths
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = _READ | os.O_DIRECTORY
@@ -20,9 +21,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 # What a driver wrote about itself, what the host's security module wrote, what only the host may write.
 DRIVER_XATTRS = ("user.overlay.", "user.fuseoverlayfs.", "trusted.", "security.selinux")
-
-# Deeper trees are not a program's data but an attempt on our stack and descriptors.
-_MAX_DEPTH = 200
 
 
 def copy_up(source_fd: int, target_fd: int) -> None:
@@ -53,8 +51,7 @@ class _Copier:
         self._directory(self._source, self._target, "", 0)
 
     def _directory(self, source: int, target: int, where: str, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            raise StorageError(f"cannot copy {where}: nested deeper than {_MAX_DEPTH} directories")
+        depths.check(os.fsencode(where), depth)
         for name in os.listdir(source):
             path = f"{where}/{name}" if where else name
             try:

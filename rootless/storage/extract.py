@@ -167,14 +167,12 @@ class Extractor:
 
         Links are followed inside the root.
         """
-        try:
-            if not stat.S_ISDIR(os.stat(folder).st_mode):
-                raise StorageError(f"{shown(folder)} is not a directory, and something is to be unpacked in it")
-        except FileNotFoundError:
-            above = folder.rpartition(b"/")[0]
-            if above not in self._parents:
-                self._make_parent(above)
-            os.mkdir(folder, 0o755)
+        missing, above = [], folder
+        while above not in self._parents and not _is_directory(above):
+            missing.append(above)
+            above = above.rpartition(b"/")[0]
+        for each in reversed(missing):
+            os.mkdir(each, 0o755)
         real = self._parents[folder] = self._real(folder)
         return real
 
@@ -344,6 +342,17 @@ class Extractor:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
                 self._lost_xattrs.setdefault(key, name)
+
+
+def _is_directory(path: bytes) -> bool:
+    """Whether there is a directory, perhaps through links. StorageError if it is something else."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(mode):
+        raise StorageError(f"{shown(path)} is not a directory, and something is to be unpacked in it")
+    return True
 
 
 def write_all(fd: int, data: memoryview) -> None:

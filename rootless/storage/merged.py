@@ -14,6 +14,7 @@ import stat
 
 from rootless.errors import StorageError, os_reason
 from rootless.kernel import syscalls
+from rootless.storage import depth as depths
 from rootless.storage.tarheader import shown
 from rootless.storage.whiteouts import OPAQUE, PREFIX, is_opaque, is_whiteout
 
@@ -141,28 +142,29 @@ class _Comparison:
         self._found: list[Change] = []
 
     def run(self) -> list[Change]:
-        self._directory(self._before.roots, self._after.roots, b"")
+        self._directory(self._before.roots, self._after.roots, b"", 0)
         return self._found
 
-    def _directory(self, old_parts: list[str], new_parts: list[str], where: bytes) -> None:
+    def _directory(self, old_parts: list[str], new_parts: list[str], where: bytes, depth: int) -> None:
+        depths.check(where, depth)
         old = self._before.list(old_parts, where) if old_parts else {}
         new = self._after.list(new_parts, where)
         for name in sorted(old.keys() | new.keys()):
-            self._entry(old.get(name), new.get(name), where + b"/" + name if where else name)
+            self._entry(old.get(name), new.get(name), where + b"/" + name if where else name, depth)
 
-    def _entry(self, old: Node | None, new: Node | None, where: bytes) -> None:
+    def _entry(self, old: Node | None, new: Node | None, where: bytes, depth: int) -> None:
         path = b"/" + where
         if new is None:
             self._found.append(Change(DELETED, path))
         elif old is None:
             self._found.append(Change(ADDED, path))
             if new.is_directory:
-                self._directory([], new.parts, where)
+                self._directory([], new.parts, where, depth + 1)
         elif old.parts != new.parts:
             position = len(self._found)
             both = old.is_directory and new.is_directory
             if new.is_directory:
-                self._directory(old.parts if both else [], new.parts, where)
+                self._directory(old.parts if both else [], new.parts, where, depth + 1)
             if len(self._found) > position or self._differs(old, new, directories=both):
                 self._found.insert(position, Change(CHANGED, path))
 

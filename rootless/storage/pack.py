@@ -12,6 +12,7 @@ import os
 import stat
 
 from rootless.errors import StorageError, os_reason
+from rootless.storage import depth as depths
 from rootless.storage.copyup import DRIVER_XATTRS
 from rootless.storage.tarheader import (
     BLOCK,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = _READ | os.O_DIRECTORY
 _CHUNK = 1 << 18
-_MAX_DEPTH = 200
 _MAX_OCTAL_7 = 0o7777777
 _MAX_OCTAL_11 = 0o77777777777
 _KINDS = {
@@ -81,8 +81,7 @@ class Packer:
         self._buffer.clear()
 
     def _add(self, parent_fd: int, name: bytes, where: bytes, depth: int, *, link: bool = True) -> None:
-        if depth > _MAX_DEPTH:
-            raise StorageError(f"{shown(where)} is nested deeper than {_MAX_DEPTH} directories")
+        depths.check(where, depth)
         try:
             info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if stat.S_ISREG(info.st_mode):
@@ -108,9 +107,19 @@ class Packer:
         finally:
             os.close(fd)
 
+    def _enter(self, fd: int, prefix: bytes) -> None:
+        """What an archive says of a directory before its content: nothing, unless it is a layer."""
+
+    def _takes(self, parent_fd: int, name: bytes, where: bytes) -> bool:
+        """Whether an entry of a directory is in the archive as it is."""
+        del parent_fd, name, where
+        return True
+
     def _children(self, fd: int, prefix: bytes, depth: int) -> None:
+        self._enter(fd, prefix)
         for entry in sorted(os.fsencode(entry) for entry in os.listdir(fd)):
-            self._add(fd, entry, prefix + entry, depth + 1)
+            if self._takes(fd, entry, prefix + entry):
+                self._add(fd, entry, prefix + entry, depth + 1)
 
     def _file(self, parent_fd: int, name: bytes, where: bytes) -> None:
         fd = os.open(name, _READ, dir_fd=parent_fd)

@@ -58,7 +58,11 @@ def _entry(entry: os.DirEntry[str], seen: set[tuple[int, int]], pending: list[st
     """The blocks of one entry; a directory's path goes to ``pending``."""
     try:
         info = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            log.debug(f"not counted, nested too deeply: {entry.path[:200]}…")
+        elif error.errno not in _GONE:
+            raise
         return 0
     if entry.is_dir(follow_symlinks=False):
         pending.append(entry.path)
