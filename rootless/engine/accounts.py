@@ -7,6 +7,7 @@ import os
 import pwd
 
 from rootless.errors import UsageError
+from rootless.kernel import userns
 from rootless.runtime import idmaps
 from rootless.runtime.plan import Account, AccountsPlan
 
@@ -60,10 +61,11 @@ def plan(record: ContainerRecord, spec: Spec) -> AccountsPlan | None:
 
 
 def _host_user(name: str) -> pwd.struct_passwd:
+    number = userns.as_id(name)
     try:
-        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except (KeyError, OverflowError):
-        raise UsageError(f"--hostuser {name}: there is no such user on this machine", "getent passwd") from None
+        return pwd.getpwnam(name) if number is None else pwd.getpwuid(number)
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
+        raise UsageError(f"--hostuser {name[:100]}: there is no such user on this machine", "getent passwd") from None
 
 
 def _account(entry: pwd.struct_passwd, uid: int, gid: int, targets: set[str], workdir: str) -> Account:

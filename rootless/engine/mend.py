@@ -100,9 +100,12 @@ def _number(text: str, *, uids: bool) -> int:
             f"{text!r} is neither your own name nor a number",
             "give ids as containers see them (0 is you); a path of that name is ./" + text,
         )
-    if int(text) >= size:
-        raise UsageError(f"id {text} is not mapped: containers of yours have the ids 0 to {size - 1}", "rpod doctor")
-    return int(text)
+    number = userns.as_id(text)
+    if number is None or number >= size:
+        raise UsageError(
+            f"id {text[:100]} is not mapped: containers of yours have the ids 0 to {size - 1}", "rpod doctor"
+        )
+    return number
 
 
 def _open(full: str) -> tuple[int, str, os.stat_result]:

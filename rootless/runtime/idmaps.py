@@ -10,7 +10,7 @@ import itertools
 import os
 
 from rootless.errors import LaunchError, UsageError
-from rootless.kernel.userns import HINT_RANGES, MAX_ID, Extent, IdMap, Ranges, default_map
+from rootless.kernel.userns import HINT_RANGES, MAX_ID, Extent, IdMap, Ranges, as_id, default_map
 
 _MAX_EXTENTS = 340
 _MODES = {
@@ -52,9 +52,10 @@ def is_default(text: str) -> bool:
 
 def parse_id(text: str, what: str) -> int:
     """A user or group id: 0 to 4294967294, decimal."""
-    if not text.isascii() or not text.isdecimal() or int(text) > MAX_ID:
-        raise UsageError(f"{what}: {text!r} is not an id (0 to {MAX_ID})")
-    return int(text)
+    number = as_id(text)
+    if number is None:
+        raise UsageError(f"{what}: {text[:100]!r} is not an id (0 to {MAX_ID})")
+    return number
 
 
 def flatten(ranges: list[tuple[int, int]]) -> list[Extent]:

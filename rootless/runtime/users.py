@@ -10,7 +10,7 @@ import os
 import stat
 
 from rootless.errors import LaunchError
-from rootless.kernel.userns import MAX_ID
+from rootless.kernel.userns import MAX_ID, as_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,30 +59,27 @@ def read_lines(root: Root, path: str) -> list[list[str]]:
         data = os.read(fd, _LIMIT_BYTES)
     finally:
         os.close(fd)
-    return [line.split(":") for line in data.decode("utf-8", "surrogateescape").splitlines()]
-
-
-def _id(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and int(text) <= MAX_ID else None
+    # Not splitlines: a line is what it is for the programs inside, whatever else Unicode thinks ends one.
+    return [line.split(":") for line in data.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
 def _passwd_entry(root: Root, user: str) -> list[str] | None:
     """The passwd line of a name or a decimal id. A name that looks like a number means the number."""
-    wanted = _id(user)
+    wanted = as_id(user)
     for fields in read_lines(root, "/etc/passwd"):
-        if len(fields) < 6 or _id(fields[2]) is None or _id(fields[3]) is None:
+        if len(fields) < 6 or as_id(fields[2]) is None or as_id(fields[3]) is None:
             continue
-        if (wanted is None and fields[0] == user) or (wanted is not None and _id(fields[2]) == wanted):
+        if (wanted is None and fields[0] == user) or (wanted is not None and as_id(fields[2]) == wanted):
             return fields
     return None
 
 
 def _group_id(root: Root, group: str) -> int:
-    number = _id(group)
+    number = as_id(group)
     if number is not None:
         return number
     for fields in read_lines(root, "/etc/group"):
-        found = _id(fields[2]) if len(fields) >= 3 else None
+        found = as_id(fields[2]) if len(fields) >= 3 else None
         if fields[0] == group and found is not None:
             return found
     raise LaunchError(f"no group {group!r} in the container's /etc/group", "give a number, or another --user")
@@ -91,7 +88,7 @@ def _group_id(root: Root, group: str) -> int:
 def _memberships(root: Root, name: str) -> list[int]:
     groups = []
     for fields in read_lines(root, "/etc/group"):
-        found = _id(fields[2]) if len(fields) >= 4 else None
+        found = as_id(fields[2]) if len(fields) >= 4 else None
         if found is not None and name in fields[3].split(","):
             groups.append(found)
     return groups
@@ -100,13 +97,13 @@ def _memberships(root: Root, name: str) -> list[int]:
 def id_names(root: Root, path: str) -> list[list[str]]:
     """``[id, name]`` pairs of /etc/passwd or /etc/group, for showing."""
     return [
-        [fields[2], fields[0]] for fields in read_lines(root, path) if len(fields) >= 3 and _id(fields[2]) is not None
+        [fields[2], fields[0]] for fields in read_lines(root, path) if len(fields) >= 3 and as_id(fields[2]) is not None
     ]
 
 
 def highest_number(user: str, groups: list[str]) -> int:
     """The highest id that ``user[:group]`` and further groups name by number, 0 without one."""
-    return max([0, *(_id(word) or 0 for word in [*user.split(":"), *groups])])
+    return max([0, *(as_id(word) or 0 for word in [*user.split(":"), *groups])])
 
 
 def highest_id(root: Root, path: str, user: str, groups: list[str]) -> int:
@@ -115,7 +112,7 @@ def highest_id(root: Root, path: str, user: str, groups: list[str]) -> int:
     found = [0]
     for fields in read_lines(root, path):
         if fields[0] in wanted or fields[0] not in ("nobody", "nogroup"):
-            found += [_id(text) or 0 for text in fields[2 : 4 if path.endswith("passwd") else 3]]
+            found += [as_id(text) or 0 for text in fields[2 : 4 if path.endswith("passwd") else 3]]
     return max(found)
 
 
@@ -124,12 +121,12 @@ def look_up(root: Root, text: str, extra_groups: list[str]) -> User:
     user, colon, group = text.partition(":")
     user = user or "0"
     entry = _passwd_entry(root, user)
-    uid = _id(user) if entry is None else _id(entry[2])
+    uid = as_id(user) if entry is None else as_id(entry[2])
     if uid is None:
         if user.lstrip("-").isdecimal():
             raise LaunchError(f"user id {user} is out of range (0 to {MAX_ID})")
         raise LaunchError(f"no user {user!r} in the container's /etc/passwd", "give a number, or another --user")
-    gid = (_id(entry[3]) if entry else 0) or 0
+    gid = (as_id(entry[3]) if entry else 0) or 0
     name = entry[0] if entry else ""
     groups: list[int] = []
     if colon and group:

@@ -163,6 +163,9 @@ def test_a_workdir_through_a_leaked_descriptor(safe: Rpod, plain: str, canary: C
 # ---- users
 
 
+DIGITS = b"victim:x:" + b"1" * 5000 + b":0::/:\n"  # more than int() takes
+
+
 @pytest.mark.parametrize("what", ["fifo", "link", "huge", "directory", "garbage", "endless", "zero"])
 def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary: Canary, what: str) -> None:
     evil = {
@@ -172,7 +175,7 @@ def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary:
         "directory": DIRECTORY,
         "garbage": Entry(bytes(range(256)) * 64),
         "endless": Entry(link="/dev/zero"),
-        "zero": Entry(b"victim:x:0\0:0::/:\nvictim:x:-1:0::/:\nvictim:x:4294967296:0::/:\n:::::::\n"),
+        "zero": Entry(b"victim:x:0\0:0::/:\nvictim:x:-1:0::/:\nvictim:x:4294967296:0::/:\n:::::::\n" + DIGITS),
     }[what]
     image = make_image({"etc/passwd": evil, "etc/group": evil})
     done = safe("run", "--rm", "-u", "victim", image, "true", timeout_s=20)
@@ -191,6 +194,7 @@ def test_a_passwd_file_that_is_a_trap(safe: Rpod, make_image: MakeImage, canary:
         "0:4294967296",
         "0:-1",
         "18446744073709551616",
+        pytest.param("1" * 5000, id="more digits than int() takes"),
         "0x0",
         "1e1",
         "٣",
