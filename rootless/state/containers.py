@@ -235,6 +235,7 @@ class NewContainer:
         self._store = store
         self.container = Container(record.id, store.data_dir, store.run_dir, record)
         self.spec: Spec | None = None
+        self.lock = files.Lock("", -1)  # none yet
         if record.name:
             check_name(record.name)
         try:
