@@ -66,9 +66,10 @@ def start(
     mapped. Everything else closes on exec, as all descriptors of Python do. Raises OSError.
     """
     actions: list[tuple[int, ...]] = []
-    # Through high numbers first, so that a mapping like {3: 4, 4: 3} does not overwrite itself.
+    # Through high numbers first, above all that are mapped: so a mapping like {3: 4, 4: 3} does not overwrite itself.
     mapped = list((fds or {}).items())
-    high = range(_HIGH_FD, _HIGH_FD + len(mapped))
+    first = max([_HIGH_FD, *(max(pair) + 1 for pair in mapped)])
+    high = range(first, first + len(mapped))
     actions += [(os.POSIX_SPAWN_DUP2, source, number) for number, (_, source) in zip(high, mapped, strict=True)]
     actions += [(os.POSIX_SPAWN_DUP2, number, target) for number, (target, _) in zip(high, mapped, strict=True)]
     actions += [(os.POSIX_SPAWN_CLOSE, number) for number in high]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -119,13 +120,18 @@ def test_a_program_gets_only_what_it_was_given() -> None:
     assert result.code == 0
 
 
-def test_descriptors_can_change_places() -> None:
+@pytest.mark.parametrize("lowest", [3, 200], ids=["few", "many"])
+def test_descriptors_can_change_places(lowest: int) -> None:
+    """Also where the caller has leaked so many that ours have the numbers that they change places through."""
     one, other = os.pipe(), os.pipe()
     os.write(one[1], b"one")
     os.write(other[1], b"two")
     read_end, write_end = os.pipe()
-    pid = spawn.start(["/bin/sh", "-c", "head -c3 <&4; head -c3 <&3"], fds={3: one[0], 4: other[0], 1: write_end})
-    os.close(write_end)
+    second = fcntl.fcntl(other[0], fcntl.F_DUPFD_CLOEXEC, lowest)
+    first = fcntl.fcntl(one[0], fcntl.F_DUPFD_CLOEXEC, lowest)
+    pid = spawn.start(["/bin/sh", "-c", "head -c3 <&4; head -c3 <&3"], fds={3: first, 4: second, 1: write_end})
+    for fd in (write_end, first, second):
+        os.close(fd)
     assert spawn.wait(pid) == 0
     assert os.read(read_end, 10) == b"twoone"
 
