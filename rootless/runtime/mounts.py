@@ -277,9 +277,8 @@ def mask(root: Root, path: str) -> None:
     if is_directory(target):
         tree = sc.fsmount("tmpfs", [("size", "0"), ("nr_inodes", "1")], sc.MOUNT_ATTR_RDONLY)
     else:
-        null = root.open("/dev/null")
-        tree = sc.open_tree(null, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
-        os.close(null)
+        # The host's: the container's may be another's work, where its /dev is a volume (CVE-2025-31133).
+        tree = _host_device("/dev/null", "c", 1, 3)
     place(tree, target)
 
 
@@ -312,14 +311,18 @@ def make_root_readonly() -> None:
 
 def device(root: Root, source: str, target: str, kind: str, major: int, minor: int) -> None:
     """Show a host's device node at ``target``, after checking that it is the device it should be."""
+    place(_host_device(source, kind, major, minor), root.make(target, directory=False))
+
+
+def _host_device(source: str, kind: str, major: int, minor: int) -> int:
+    """A detached mount of a host's device node. Raises LaunchError if it is not the device it should be."""
     fd = os.open(source, os.O_PATH | os.O_NOFOLLOW)
     try:
         info = os.fstat(fd)
         is_kind = stat.S_ISBLK(info.st_mode) if kind == "b" else stat.S_ISCHR(info.st_mode)
         if not is_kind or (os.major(info.st_rdev), os.minor(info.st_rdev)) != (major, minor):
             raise LaunchError(f"{source} on the host is not the device {kind} {major}:{minor}")
-        tree = sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
-        place(tree, root.make(target, directory=False))
+        return sc.open_tree(fd, "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)
     finally:
         os.close(fd)
 

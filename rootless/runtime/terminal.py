@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rootless.runtime.mounts import Root
 
 _TIOCSPTLCK = 0x40045431
-_TIOCGPTN = 0x80045430
+_TIOCGPTPEER = 0x5441
 
 
 class Streams:
@@ -68,8 +68,8 @@ def make_terminal(root: Root, streams: Streams) -> tuple[int, int]:
     """A pseudo-terminal of the container's own devpts as ``streams`` wants it: (master, slave) descriptors."""
     master = root.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
     fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
-    number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, b"\0\0\0\0"), "little")
-    slave = root.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+    # The master's other end, and not what a path leads to by now (CVE-2025-52565).
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     # The caller's terminal is still ours: a full-screen program finds its size before the client tells it.
     rows, columns = streams.size if any(streams.size) else window_size(0)
     if rows and columns:

@@ -162,6 +162,28 @@ def test_nothing_is_typed_into_the_callers_terminal(safe: Rpod, probe: str, opti
     assert ("/dev/" in out) == bool(options), out
 
 
+OTHER_TERMINALS = """
+mkdir /other && mount -t devpts -o newinstance,ptmxmode=0666 devpts /other && umount -l /dev/pts || exit 1
+ln -s /other/ptmx /dev/pts/ptmx; echo faked > /dev/pts/0; touch /ready; sleep 1000
+"""
+
+
+def test_the_terminal_of_exec_is_the_masters_other_end(safe: Rpod, plain: str) -> None:
+    """CVE-2025-52565: a path to a terminal may lead to something else by the time it is opened."""
+    words = ("--cap-add", "SYS_ADMIN", "--network", "none", plain, "sh", "-c", OTHER_TERMINALS)
+    safe.ok("run", "-d", "--name", "target", *words)
+    wait_for(lambda: safe("exec", "target", "test", "-e", "/ready").code == 0)
+    out = Screen(safe, "exec", "-t", "target", "sh", "-c", "test -t 0 && test -t 1 && echo terminal").finish()
+    assert out.split() == [b"terminal"]
+
+
+def test_passthrough_hands_no_keyboard_over(safe: Rpod, probe: str) -> None:
+    words = ("-v", "/usr:/usr:ro", "--log-driver", "passthrough", probe, "python3", "-c", INJECT)
+    out = Screen(safe, "run", "--rm", *words).finish()
+    assert b"touch owned" not in out, out
+    assert b"done" in out or b"passthrough" in out, out
+
+
 def test_a_program_that_prints_escape_sequences_into_tables(safe: Rpod, plain: str) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\r\n"
     safe.ok(

@@ -84,6 +84,20 @@ def test_masked_paths_are_not_followed_out(bundle: Bundle) -> None:
     assert "bug" not in bundle.run("true", linux__maskedPaths=paths, linux__readonlyPaths=paths).err
 
 
+def test_a_dev_of_somebody_else_lends_nothing_to_a_mask(bundle: Bundle) -> None:
+    """CVE-2025-31133: a link at /dev/null would be shown in the place of what is masked."""
+    theirs = bundle.folder / "dev"
+    theirs.mkdir()
+    (theirs / "fake").write_text("shown")
+    (theirs / "null").symlink_to("fake")
+    (bundle.root / "secret").write_text("secret")
+    mount = {"destination": "/dev", "type": "bind", "source": str(theirs), "options": ["rbind"]}
+    bundle.spec["mounts"] = [each for each in bundle.spec["mounts"] if not each["destination"].startswith("/dev")] + [
+        mount
+    ]
+    assert bundle.run("cat /secret; cat /dev/null", linux__maskedPaths=["/secret"]).out == "shown"
+
+
 def test_a_program_cannot_write_to_the_runtime(bundle: Bundle) -> None:
     """CVE-2019-5736: what /proc/PID/exe of the runtime's process shows is a sealed copy."""
     bundle.root.joinpath("evil").write_text("#!/proc/self/exe\n")

@@ -119,8 +119,8 @@ PROTECTIONS = (
     ),
     _one(
         "ids out of range", "ids that wrap around to 0", "at most 2^32 - 2",
-        "rootless/runtime/users.py", "text.isdecimal() and int(text) <= MAX_ID else None",
-        "text.isdecimal() else None",
+        "rootless/kernel/userns.py", "return int(digits) if sane and int(digits) <= MAX_ID else None",
+        "return int(digits) if text.isdecimal() else None",
         "attack/test_attack_runtime.py::test_ids_that_no_file_can_have",
     ),
     _one(
@@ -129,6 +129,24 @@ PROTECTIONS = (
         "fd = root.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)\n    except OSError:\n        return []",
         "fd = root.open(path, os.O_RDONLY)\n    except OSError:\n        return []",
         "attack/test_attack_runtime.py::test_a_passwd_file_that_is_a_trap",
+    ),
+    _one(
+        "depth of trees", "a tree that overflows the stack of whoever packs it", "200 directories, and then a word",
+        "rootless/storage/depth.py", "if depth > MAX_DEPTH:", "if depth > 10_000:",
+        "attack/test_attack_depth.py::test_what_a_container_made_too_deep_to_pack",
+    ),
+    _one(
+        "device over masked paths", "a link at /dev/null that is shown in the place of what is masked (CVE-2025-31133)",
+        "the host's device, whose number is checked",
+        _MOUNTS, '        tree = _host_device("/dev/null", "c", 1, 3)',
+        '        tree = sc.open_tree(root.open("/dev/null"), "", sc.OPEN_TREE_CLONE | sc.AT_EMPTY_PATH)',
+        "attack/test_attack_oci.py::test_a_dev_of_somebody_else_lends_nothing_to_a_mask",
+    ),
+    _one(
+        "terminal of exec", "a path to a terminal that leads to something else (CVE-2025-52565)", "TIOCGPTPEER",
+        "rootless/runtime/terminal.py", "fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)",
+        'root.open("/dev/pts/0", os.O_RDWR | os.O_NOCTTY)',
+        "attack/test_attack_exec.py::test_the_terminal_of_exec_is_the_masters_other_end",
     ),
     # ---- the host's files and the engine
     _one(
