@@ -135,7 +135,7 @@ def _container_config(
     if config.get("StopSignal") or record.stop_signal != signal.SIGTERM:
         found["StopSignal"] = _signal_name(record.stop_signal)
     if volumes:
-        mounted = [str(mount["destination"]) for mount in record.mounts]
+        mounted = [mount.destination for mount in record.mounts]
         found["Volumes"] = {path: {} for path in [*base.config.volumes, *mounted]}
     return found
 

@@ -65,7 +65,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
     used = [found for found in (image, *(mount.image for mount in wanted)) if found is not None and found.id]
     for found in used:
         last_use.note(store.data_dir, found.id)
-    if record.user and any(mount.kind == "bind" for mount in wanted):
+    if record.user and any(mount.type == "bind" for mount in wanted):
         ids.keep_own_files(options, record, wanted)
     record.entrypoint, command = _command(options, image)
     record.command = argv = [*record.entrypoint, *command]
@@ -77,7 +77,7 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
     made: list[str] = []
     try:
         mounts.materialize(wanted, made)
-        record.mounts = [mount.to_json() for mount in wanted]
+        record.mounts = list(wanted)
         spec = specs.build(options, record, image.config, mounts.to_spec(wanted, record), argv)
         if rare is not None:
             rare.amend(options, record, spec)
@@ -323,7 +323,7 @@ def _mounts(options: ContainerOptions, image: Image, store: Containers) -> list[
         typed += [wanted for text in options.mount for wanted in mount_options.parse_mount(text)]
         typed += [mount_options.parse_tmpfs(text) for text in options.tmpfs]
     for wanted in typed:
-        if wanted.kind == "image":
+        if wanted.type == "image":
             _use_image(wanted, options)
     inherited = []
     for text in options.volumes_from:

@@ -55,7 +55,7 @@ def _stopped(container: Container, work: Callable[[int], object]) -> object:
     shifted = facts.is_shifted(container.record)
     maps = userns.default_map(ranges) if shifted else facts.id_map(container.record, ranges)
     spec = facts.read_spec(container)
-    own = {str(mount["destination"]) for mount in container.record.mounts}
+    own = {mount.destination for mount in container.record.mounts}
 
     def body() -> object:
         helpers = _mount(plan)

@@ -84,7 +84,7 @@ def _test(key: str, value: str, text: str, store: Containers) -> Callable[[Conta
     if key in ("restart-policy", "should-start-on-boot"):
         return _policy_test(key, value, text)
     if key == "volume":
-        return lambda c, _: any(value in (m["name"], m["source"], m["destination"]) for m in c.record.mounts)
+        return lambda c, _: any(value in (m.name, m.source, m.destination) for m in c.record.mounts)
     if key == "health":
         return _health_test(value, text)
     if key == "network":

@@ -157,18 +157,17 @@ def _graph_driver(container: Container) -> dict[str, object]:
 def _mounts(record: ContainerRecord) -> list[dict[str, object]]:
     result: list[dict[str, object]] = []
     for mount in record.mounts:
-        options = [str(item) for item in mount["options"]] if isinstance(mount["options"], list) else []
-        propagation = [item for item in options if item.endswith(("private", "slave", "shared"))]
+        propagation = [item for item in mount.options if item.endswith(("private", "slave", "shared"))]
         result.append(
             {
-                "Type": mount["type"],
-                "Name": mount["name"],
-                "Source": mount["source"],
-                "Destination": mount["destination"],
-                "Driver": "local" if mount["type"] == "volume" else "",
+                "Type": mount.type,
+                "Name": mount.name,
+                "Source": mount.source,
+                "Destination": mount.destination,
+                "Driver": "local" if mount.type == "volume" else "",
                 "Mode": "",
-                "Options": [item for item in options if item not in ("ro", "rw", *propagation)],
-                "RW": "ro" not in options,
+                "Options": [item for item in mount.options if item not in ("ro", "rw", *propagation)],
+                "RW": "ro" not in mount.options,
                 "Propagation": propagation[-1] if propagation else "",
             }
         )
@@ -240,7 +239,9 @@ def _host_config(container: Container, state: State, spec: Spec) -> dict[str, ob
     record = container.record
     return {
         "Binds": [
-            f"{m['name'] or m['source']}:{m['destination']}" for m in record.mounts if m["type"] in ("bind", "volume")
+            f"{mount.name or mount.source}:{mount.destination}"
+            for mount in record.mounts
+            if mount.type in ("bind", "volume")
         ],
         "Tmpfs": Map({m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"}),
         "VolumesFrom": record.volumes_from or None,

@@ -87,9 +87,9 @@ class _Flags:
         wanted.copy = wanted.copy and self.copy
         wanted.chown, wanted.scratch = self.chown, self.scratch
         wanted.upper, wanted.work, wanted.subpath = self.upper, self.work, self.subpath
-        if wanted.chown and wanted.kind == "bind":
+        if wanted.chown and wanted.type == "bind":
             _check_chown(wanted.source, option)
-        if wanted.scratch and wanted.kind == "bind" and not os.path.isdir(wanted.source):
+        if wanted.scratch and wanted.type == "bind" and not os.path.isdir(wanted.source):
             raise UsageError(f"{option}: O lays an overlay over a directory, and {wanted.source} is none")
         return wanted
 

@@ -12,6 +12,7 @@ from rootless import paths
 from rootless.errors import UsageError
 from rootless.spec import Mount
 from rootless.state import events
+from rootless.state.record import MountRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,88 +23,36 @@ _FORBIDDEN_TARGETS = ("/", "/proc", "/sys", "/dev")
 _TMPFS = "tmpfs"
 
 
-class Wanted:
-    """One mount that was asked for.
+class Wanted(MountRecord):
+    """One mount that is asked for: what the record will say, and what only its making needs.
 
-    ``kind``: bind, volume, tmpfs, devpts or image. ``name`` is a volume's or an image's; ``source`` a
-    path, for a volume of the type tmpfs that word. ``scratch`` puts an overlay over the source whose
-    writes go with the run, or to ``upper``. ``subpath`` is what of a volume or an image is shown.
-    ``chown``: everything in it becomes the user's who runs the program. ``image`` is set while it is made.
+    ``image`` is the one of a mount of the type image; ``labels`` and ``driver_options`` are for a volume that is
+    made for this.
     """
 
-    __slots__ = (
-        "anonymous",
-        "chown",
-        "copy",
-        "destination",
-        "driver_options",
-        "image",
-        "image_id",
-        "kind",
-        "labels",
-        "layers",
-        "name",
-        "options",
-        "scratch",
-        "source",
-        "subpath",
-        "upper",
-        "work",
-    )
+    __slots__ = ("driver_options", "image", "labels")
 
     def __init__(self, kind: str, destination: str, source: str = "", options: list[str] | None = None) -> None:
-        self.kind = kind
-        self.destination = check_target(destination)
-        self.source = source
-        self.options = options or []
-        self.name = ""
-        self.copy = True
-        self.anonymous = False
-        self.chown = False
-        self.scratch = False
-        self.upper = ""
-        self.work = ""
-        self.subpath = ""
+        super().__init__(type=kind, destination=check_target(destination), source=source, options=options or [])
         self.image: Image | None = None
-        self.image_id = ""
-        self.layers: list[str] = []  # chain ids of an image
-        self.labels: dict[str, str] = {}  # of a volume that is made for this
+        self.labels: dict[str, str] = {}
         self.driver_options: dict[str, str] = {}
-
-    def to_json(self) -> dict[str, str | list[str] | bool]:
-        """As the record keeps it; what is rare only where it is set."""
-        result: dict[str, str | list[str] | bool] = {
-            "type": self.kind,
-            "name": self.name,
-            "source": self.source,
-            "destination": self.destination,
-            "options": self.options,
-            "anonymous": self.anonymous,
-            "copy": self.copy,
-        }
-        for name in _RARE:
-            if value := getattr(self, name):
-                result[name] = value
-        return result
 
     def to_mount(self, record: ContainerRecord, number: int) -> Mount:
         """As config.json has it: the ``number``-th mount of a container."""
-        if self.scratch or self.kind == "image":
+        if self.scratch or self.type == "image":
             from rootless.engine import overlays
 
             return overlays.to_mount(self, record, number)
         if self.source == _TMPFS:
-            copy = ["tmpcopyup"] if self.copy and self.kind == "volume" else []
+            copy = ["tmpcopyup"] if self.copy and self.type == "volume" else []
             return Mount(self.destination, _TMPFS, _TMPFS, [*self.options, *copy])
-        if self.kind in ("bind", "volume"):
+        if self.type in ("bind", "volume"):
             recursive = [] if "bind" in self.options else ["rbind"]
             mount = Mount(self.destination, "bind", self.source, [*self.options, *recursive])
             mount.subpath = self.subpath
             return mount
-        return Mount(self.destination, self.kind, self.kind, self.options)
-
-
-_RARE = ("chown", "scratch", "upper", "work", "subpath", "image_id", "layers")
+        return Mount(self.destination, self.type, self.type, self.options)
 
 
 def check_target(path: str) -> str:
@@ -142,17 +91,13 @@ def of_image(path: str, mode: str) -> Wanted | None:
     return wanted
 
 
-def from_record(mount: dict[str, str | list[str] | bool], extra: list[str]) -> Wanted:
+def from_record(mount: MountRecord, extra: list[str]) -> Wanted:
     """A mount of another container, for --volumes-from."""
-    wanted = Wanted(str(mount["type"]), str(mount["destination"]), str(mount["source"]))
-    options = mount["options"]
-    assert isinstance(options, list)
-    wanted.options = [*(item for item in options if not extra or item not in ("ro", "rw")), *extra]
-    wanted.name = str(mount["name"])
-    wanted.copy = False
-    for name in _RARE:
-        if name in mount and name != "chown":
-            setattr(wanted, name, mount[name])
+    wanted = Wanted(mount.type, mount.destination, mount.source)
+    wanted.options = [*(item for item in mount.options if not extra or item not in ("ro", "rw")), *extra]
+    wanted.name, wanted.copy = mount.name, False
+    wanted.scratch, wanted.upper, wanted.work = mount.scratch, mount.upper, mount.work
+    wanted.subpath, wanted.image_id, wanted.layers = mount.subpath, mount.image_id, mount.layers
     return wanted
 
 
@@ -170,7 +115,7 @@ def merge(groups: list[list[Wanted]]) -> list[Wanted]:
 
 def materialize(wanted: list[Wanted], made: list[str]) -> None:
     """Make the named and anonymous volumes that do not exist; the names of new ones go to ``made``."""
-    asked = [mount for mount in wanted if mount.kind == "volume" and not mount.source]
+    asked = [mount for mount in wanted if mount.type == "volume" and not mount.source]
     if not asked:
         return
     from rootless.storage.volumes import VolumeStore

@@ -26,7 +26,7 @@ def to_mount(wanted: Wanted, record: ContainerRecord, number: int) -> Mount:
     """The mount of ``wanted``, the ``number``-th of the container."""
     options = [item for item in wanted.options if item not in ("bind", "rbind")]
     directory = f"{paths.data()}/containers/{record.id}/overlays/{number}"
-    if wanted.kind == "image":
+    if wanted.type == "image":
         store = LayerStore(paths.data())
         layers = [store.path(chain_id) for chain_id in wanted.layers]
         driver = record.driver
@@ -41,7 +41,7 @@ def to_mount(wanted: Wanted, record: ContainerRecord, number: int) -> Mount:
         shifted = facts.is_shifted(record)
         driver = drivers.FUSE if shifted else drivers.choose(config.load().storage.driver, paths.data())
     plan = drivers.RootPlan(driver, layers, directory)
-    if wanted.kind == "image" and record.uid_map:
+    if wanted.type == "image" and record.uid_map:
         plan.uids, plan.gids = facts.shifts(record)
     if wanted.upper:
         plan.upper, plan.work = wanted.upper, wanted.work

@@ -36,7 +36,7 @@ def wanted(options: ContainerOptions, record: ContainerRecord, mounts: list[Want
     said = options.userns or options.subuidname or options.uidmap or options.gidmap or record.uid_map or record.join
     if not allowed or root or said or not idmaps.is_default(record.userns):
         return False
-    return any(mount.kind == "bind" and not mount.chown and _is_ours(mount.source) for mount in mounts)
+    return any(mount.type == "bind" and not mount.chown and _is_ours(mount.source) for mount in mounts)
 
 
 def _is_ours(path: str) -> bool:

@@ -69,7 +69,7 @@ class PsRow:
         self.Restarts = run.restarts if run else 0
         self.Ports: list[dict[str, str | int]] = [_port(m) for m in port.mappings(record, run)]
         self.Labels: dict[str, str] = record.labels
-        self.Mounts: list[str] = [str(m["destination"]) for m in record.mounts]
+        self.Mounts: list[str] = [mount.destination for mount in record.mounts]
         self.Networks: list[str] = [record.network]
         self.AutoRemove = record.auto_remove
         self.CIDFile = record.cidfile

@@ -178,7 +178,7 @@ def note(options: ContainerOptions, record: ContainerRecord, store: Containers) 
 
 def amend(options: ContainerOptions, record: ContainerRecord, spec: Spec) -> None:
     """Change the finished ``spec`` of a new container."""
-    own = {str(mount["destination"]) for mount in record.mounts}
+    own = {mount.destination for mount in record.mounts}
     generated = {"/etc/hosts", "/etc/resolv.conf", "/etc/hostname"} - own
     dropped = set()
     if options.no_hosts:

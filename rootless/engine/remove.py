@@ -88,13 +88,13 @@ def _remove_directory(container: Container) -> None:
 
 
 def _remove_volumes(record: ContainerRecord) -> None:
-    anonymous = [str(mount["name"]) for mount in record.mounts if mount["anonymous"]]
+    anonymous = [mount.name for mount in record.mounts if mount.anonymous]
     if not anonymous:
         return
     from rootless.storage.volumes import VolumeStore
 
     store = VolumeStore(paths.data())
-    used = {str(m["name"]) for other in Containers().all() for m in other.record.mounts}
+    used = {mount.name for other in Containers().all() for mount in other.record.mounts}
     for name in anonymous:
         if name not in used:
             store.remove(name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rootless.spec import Spec
-    from rootless.state.record import ContainerRecord, RunRecord
+    from rootless.state.record import ContainerRecord, MountRecord, RunRecord
 
 _SINGLE_ID_SAID = "single-id-said"
 
@@ -199,19 +199,19 @@ def _shift(container: Container, plan: LaunchPlan) -> None:
     """A container that lacks the user's own id: its root owns what is made for it, as far as it can."""
     plan.shifted = facts.is_shifted(container.record)
     if plan.shifted:
-        empty = [str(mount["source"]) for mount in container.record.mounts if _is_empty_volume(mount)]
+        empty = [mount.source for mount in container.record.mounts if _is_empty_volume(mount)]
         # That of an image is stored under the default map, as the root is.
         writable = [
             f"{container.directory}/overlays/{number}/diff"
             for number in _scratch_overlays(container.record)
-            if container.record.mounts[number]["type"] != "image"
+            if container.record.mounts[number].type != "image"
         ]
         plan.given = [*empty, *writable]
 
 
 def _scratch_overlays(record: ContainerRecord) -> list[int]:
     """The numbers of the mounts with a writable part that is rpod's."""
-    return [n for n, mount in enumerate(record.mounts) if "scratch" in mount and "upper" not in mount]
+    return [n for n, mount in enumerate(record.mounts) if mount.scratch and not mount.upper]
 
 
 def _plan_check(container: Container, plan: LaunchPlan) -> None:
@@ -270,23 +270,23 @@ def _log(container: Container) -> LogPlan:
 
 def _empty_volumes(record: ContainerRecord) -> list[str]:
     """Volumes that are still empty are filled from the image at their first use."""
-    return [str(mount["destination"]) for mount in record.mounts if mount.get("copy", True) and _is_empty_volume(mount)]
+    return [mount.destination for mount in record.mounts if mount.copy and _is_empty_volume(mount)]
 
 
-def _is_empty_volume(mount: dict[str, str | list[str] | bool]) -> bool:
-    if mount["type"] != "volume" or mount["source"] == "tmpfs":
+def _is_empty_volume(mount: MountRecord) -> bool:
+    if mount.type != "volume" or mount.source == "tmpfs":
         return False
     try:
-        return not os.listdir(str(mount["source"]))
+        return not os.listdir(mount.source)
     except PermissionError:
         return False  # somebody inside has closed it: it was in use
     except OSError as error:
-        raise StorageError(f"volume {mount['name']}: {os_reason(error)}") from error
+        raise StorageError(f"volume {mount.name}: {os_reason(error)}") from error
 
 
 def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
     """Mounts whose owner changes, and overlays that begin empty."""
-    plan.chown = [str(mount["destination"]) for mount in record.mounts if "chown" in mount]
+    plan.chown = [mount.destination for mount in record.mounts if mount.chown]
     numbers = _scratch_overlays(record)
     if numbers:
         from rootless.engine import overlays

@@ -39,7 +39,7 @@ def amend(record: ContainerRecord, spec: Spec) -> None:
     if spec.namespaces.get("cgroup") != "":
         raise UsageError("systemd needs a cgroup namespace of its own", "leave --cgroupns out")
     taken = {mount.destination for mount in spec.mounts}
-    own = {str(mount["destination"]) for mount in record.mounts}
+    own = {mount.destination for mount in record.mounts}
     first = next((n for n, mount in enumerate(spec.mounts) if mount.destination in own), len(spec.mounts))
     spec.mounts[first:first] = [
         Mount(path, "tmpfs", "tmpfs", ["nosuid", "nodev", "rprivate", "tmpcopyup", f"mode={_mode(path)}"])

@@ -73,8 +73,8 @@ def users() -> dict[str, list[Container]]:
     found: dict[str, list[Container]] = {}
     for container in Containers().all():
         for mount in container.record.mounts:
-            if mount["type"] == "volume":
-                found.setdefault(str(mount["name"]), []).append(container)
+            if mount.type == "volume":
+                found.setdefault(mount.name, []).append(container)
     return found
 
 

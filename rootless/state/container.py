@@ -12,7 +12,15 @@ import time
 from rootless import log, paths
 from rootless.errors import NewerError, NotFoundError, StateError, StorageError, os_reason
 from rootless.kernel import fastjson, files, process
-from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, Record, RunRecord
+from rootless.state.record import SCHEMA, ContainerRecord, ExitRecord, RunRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from rootless.state.record import Record
+
+    R = TypeVar("R", bound=Record)
 
 # The statuses in which the program lives.
 RUNNING = ("running", "stopping", "paused")
@@ -42,7 +50,7 @@ class Container:
             value = files.read_json(path)
             if isinstance(value, dict) and value.get("schema") not in (None, SCHEMA):
                 raise NewerError(f"container {self.id[:12]}")
-            record = ContainerRecord.from_json(value, path)
+            return ContainerRecord.from_json(value, path)
         except FileNotFoundError:
             raise NotFoundError(f"no such container: {self.id[:12]}") from None
         except NewerError:
@@ -51,8 +59,6 @@ class Container:
             raise StorageError(
                 f"the record of container {self.id[:12]} is damaged: {error}", f"rpod rm -f {self.id[:12]}"
             ) from error
-        assert isinstance(record, ContainerRecord)
-        return record
 
     @property
     def name(self) -> str:
@@ -109,9 +115,7 @@ class Container:
 
     def run_record(self) -> RunRecord | None:
         """What the last start left, None before the first."""
-        record = self._optional("state.json", RunRecord)
-        assert record is None or isinstance(record, RunRecord)
-        return record
+        return self._optional("state.json", RunRecord)
 
     def save_run(self, record: RunRecord) -> None:
         """Write what this start is. It need not outlive a power cut: after that it runs no more."""
@@ -135,9 +139,7 @@ class Container:
 
     def exit_record(self) -> ExitRecord | None:
         """What the last end left, None while it runs and before the first end."""
-        record = self._optional("exit.json", ExitRecord)
-        assert record is None or isinstance(record, ExitRecord)
-        return record
+        return self._optional("exit.json", ExitRecord)
 
     def last_exit(self) -> ExitRecord | None:
         """The last end, also where the disk was full and only the lock's file has the code (the monitor's note)."""
@@ -161,7 +163,7 @@ class Container:
         except OSError as error:
             log.debug(f"the end of {self.name} cannot be recorded: {os_reason(error)}")
 
-    def _optional(self, name: str, kind: type[Record]) -> Record | None:
+    def _optional(self, name: str, kind: type[R]) -> R | None:
         """A small record; None where it is missing, or torn by a power cut: it is only true until then."""
         path = f"{self.directory}/{name}"
         try:

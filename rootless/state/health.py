@@ -6,13 +6,13 @@ import os
 
 from rootless.errors import StorageError
 from rootless.kernel import fastjson, files
-from rootless.state.record import Record
+from rootless.state.record import Record, is_object
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import ClassVar
 
     from rootless.state.container import Container
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Healthcheck(Record):
     """What is checked and how often. ``test`` begins with CMD or CMD-SHELL; an interval of 0 is no timer."""
 
-    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+    FIELDS: ClassVar[Mapping[str, object]] = {
         "test": [],
         "interval_ms": 30_000,
         "timeout_ms": 30_000,
@@ -61,13 +61,14 @@ class Healthcheck(Record):
 class Health(Record):
     """How it goes since the last start. ``log``: [{"start_ns", "end_ns", "code", "output"}, …], the newest last."""
 
-    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+    FIELDS: ClassVar[Mapping[str, object]] = {
         "status": STARTING,
         "failing_streak": 0,
         "log": [],
         "startup_done": False,
         "startup_streak": 0,  # startup checks of the same outcome in a row
     }
+    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {"log": is_object}
     __slots__ = tuple(FIELDS)
 
     if TYPE_CHECKING:
@@ -82,20 +83,16 @@ def check_of(container: Container) -> Healthcheck | None:
     """The container's health check, None without one. Raises StorageError."""
     if not container.record.health:
         return None
-    check = Healthcheck.from_json(container.record.health, f"{container.directory}/container.json")
-    assert isinstance(check, Healthcheck)
-    return check
+    return Healthcheck.from_json(container.record.health, f"{container.directory}/container.json")
 
 
 def read(container: Container) -> Health:
     """How it goes; "starting" where nothing is known."""
     path = _path(container)
     try:
-        health = Health.from_json(files.read_json(path), path)
+        return Health.from_json(files.read_json(path), path)
     except (OSError, fastjson.JSONError, StorageError):
         return Health()
-    assert isinstance(health, Health)
-    return health
 
 
 def write(container: Container, health: Health) -> None:

@@ -12,14 +12,37 @@ SCHEMA = 1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
+    from collections.abc import Callable, Mapping
+    from typing import ClassVar, Self
+
+
+def _is_string(item: object) -> bool:
+    return isinstance(item, str)
+
+
+def is_object(item: object) -> bool:
+    """Whether an item of a list is a JSON object."""
+    return isinstance(item, dict)
+
+
+def _unchecked(_item: object) -> bool:
+    """For what is checked by those who read it."""
+    return True
+
+
+def _numbers(count: int) -> Callable[[object], bool]:
+    """Whether an item is a list of ``count`` numbers."""
+    return lambda item: isinstance(item, list) and len(item) == count and all(type(n) is int for n in item)
 
 
 class Record:
-    """Base of records: fields with defaults, whose JSON types are those of the defaults."""
+    """Base of records: fields with defaults, whose JSON types are those of the defaults.
 
-    FIELDS: ClassVar[dict[str, object]] = {}
+    What a list or an object holds are strings, unless ``ITEMS`` has another test for them.
+    """
+
+    FIELDS: ClassVar[Mapping[str, object]] = {}
+    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {}
     __slots__ = ()
 
     def __init__(self, **values: object) -> None:
@@ -30,27 +53,82 @@ class Record:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(values)}")
 
     @classmethod
-    def from_json(cls, value: object, path: str) -> Record:
+    def from_json(cls, value: object, path: str) -> Self:
         """Check and take over a JSON object read from ``path``; StorageError if it is none of this kind."""
         if not isinstance(value, dict):
             raise StorageError(f"{path}: not a record")
         known: dict[str, object] = {}
         for name, default in cls.FIELDS.items():
             found = value.get(name, default)
-            if type(found) is not type(default):
+            if type(found) is not type(default) or not cls._holds(name, found):
                 raise StorageError(f"{path}: {name} is of the wrong type")
             known[name] = found
         return cls(**known)
+
+    @classmethod
+    def _holds(cls, name: str, found: object) -> bool:
+        """Whether a list or an object holds what it should."""
+        items = found if isinstance(found, list) else found.values() if isinstance(found, dict) else ()
+        return all(map(cls.ITEMS.get(name, _is_string), items))
 
     def to_json(self) -> dict[str, object]:
         """The JSON object of this record."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
 
+class MountRecord(Record):
+    """A mount of a container besides the runtime's own.
+
+    ``type``: bind, volume, tmpfs, devpts or image. ``name`` is a volume's or an image's; ``source`` a
+    path, for a volume of the type tmpfs that word. ``copy``: an empty volume is filled from the image.
+    ``scratch`` puts an overlay over the source whose writes go with the run, or to ``upper``. ``subpath``
+    is what of a volume or an image is shown. ``chown``: everything in it becomes the user's who runs
+    the program. ``image_id`` and ``layers``, chain ids, are an image's.
+    """
+
+    FIELDS: ClassVar[Mapping[str, object]] = {
+        "type": "",
+        "name": "",
+        "source": "",
+        "destination": "",
+        "options": [],
+        "anonymous": False,
+        "copy": True,
+        "chown": False,
+        "scratch": False,
+        "upper": "",
+        "work": "",
+        "subpath": "",
+        "image_id": "",
+        "layers": [],
+    }
+    __slots__ = tuple(FIELDS)
+
+    if TYPE_CHECKING:
+        type: str
+        name: str
+        source: str
+        destination: str
+        options: list[str]
+        anonymous: bool
+        copy: bool
+        chown: bool
+        scratch: bool
+        upper: str
+        work: str
+        subpath: str
+        image_id: str
+        layers: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON object, without what is as in most mounts."""
+        return {name: value for name, value in super().to_json().items() if value != self.FIELDS[name]}
+
+
 class ContainerRecord(Record):
     """What a container is. Times are nanoseconds since the epoch, sizes bytes, timeouts seconds."""
 
-    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+    FIELDS: ClassVar[Mapping[str, object]] = {
         "schema": SCHEMA,
         "id": "",
         "name": "",
@@ -84,7 +162,7 @@ class ContainerRecord(Record):
         "ports": [],  # [{"host_ip", "host_port", "container_port", "protocol"}, …]
         "exposed": [],
         "join": {},  # namespace -> container id: pid, ipc, uts, net, user, cgroup
-        "mounts": [],  # [{"type", "name", "source", "destination", "options", "anonymous", "copy"}, …]
+        "mounts": [],  # MountRecord
         "labels": {},
         "annotations": {},
         "env": [],  # what was typed: the lines of --env-file, then -e
@@ -110,6 +188,15 @@ class ContainerRecord(Record):
         "volumes_from": [],
         "requires": [],  # ids of the containers that are started first
         "rare": {},  # what only few have, see engine/rare.py
+    }
+    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {
+        "uid_map": _numbers(3),
+        "gid_map": _numbers(3),
+        "accounts": _unchecked,
+        "ports": is_object,
+        "mounts": is_object,
+        "health": _unchecked,
+        "rare": _unchecked,
     }
     __slots__ = tuple(FIELDS)
 
@@ -147,7 +234,7 @@ class ContainerRecord(Record):
         ports: list[dict[str, object]]
         exposed: list[str]
         join: dict[str, str]
-        mounts: list[dict[str, str | list[str] | bool]]
+        mounts: list[MountRecord]
         labels: dict[str, str]
         annotations: dict[str, str]
         env: list[str]
@@ -174,11 +261,22 @@ class ContainerRecord(Record):
         requires: list[str]
         rare: dict[str, object]
 
+    @classmethod
+    def from_json(cls, value: object, path: str) -> Self:
+        """As every record; its mounts are records of their own."""
+        self = super().from_json(value, path)
+        self.mounts = [MountRecord.from_json(mount, path) for mount in self.mounts]
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON object of this record."""
+        return {**super().to_json(), "mounts": [mount.to_json() for mount in self.mounts]}
+
 
 class RunRecord(Record):
     """What one start of a container left in state.json; pids count only in the boot of ``boot_id``."""
 
-    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+    FIELDS: ClassVar[Mapping[str, object]] = {
         "boot_id": "",
         "pid": 0,
         "start_ticks": 0,
@@ -194,6 +292,7 @@ class RunRecord(Record):
         "error": "",  # why the last start failed
         "stopped_by_user": False,
     }
+    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {"helpers": _numbers(2), "ports": is_object}
     __slots__ = tuple(FIELDS)
 
     if TYPE_CHECKING:
@@ -216,7 +315,7 @@ class RunRecord(Record):
 class ExitRecord(Record):
     """What the monitor wrote when the program ended."""
 
-    FIELDS: ClassVar[Mapping[str, object]] = {  # type: ignore[assignment]
+    FIELDS: ClassVar[Mapping[str, object]] = {
         "code": 0,
         "signal": 0,
         "oom": False,

@@ -79,9 +79,9 @@ def test_owner_and_mode(rpod: Rpod, image: str) -> None:
     assert rpod.ok("run", "--rm", "-v", "owned:/data:nocopy", image, "stat", "-c", "%u:%g:%a", "/data") == (
         "1000:2000:710"
     )
-    rpod.ok("volume", "create", "--opt", "nocopy", "bare")
-    assert rpod.ok("run", "--rm", "-v", "bare:/var/www", image, "ls", "/var/www") == ""
-    rpod.ok("volume", "rm", "owned", "bare")
+    rpod.ok("volume", "create", "--opt", "nocopy", "uncopied")
+    assert rpod.ok("run", "--rm", "-v", "uncopied:/var/www", image, "ls", "/var/www") == ""
+    rpod.ok("volume", "rm", "owned", "uncopied")
 
 
 def test_export_and_import(rpod: Rpod, image: str, tmp_path: Path) -> None:

@@ -92,7 +92,22 @@ def test_names_are_made_up(store: Containers) -> None:
     assert all("_" in name for name in names)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 5}', b"\0" * 100])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\0" * 100,
+        b'{"id": 5}',
+        b'{"layers": [5]}',
+        b'{"labels": {"a": 5}}',
+        b'{"uid_map": [[0, 1000]]}',
+        b'{"ports": ["80"]}',
+        b'{"mounts": [5]}',
+        b'{"mounts": [{"source": 5}]}',
+    ],
+)
 def test_a_damaged_record_is_said_and_can_be_forgotten(store: Containers, content: bytes) -> None:
     ident = make(store, "web")
     container = store.resolve("web")

@@ -89,12 +89,12 @@ def test_wrong_restart_policies(text: str) -> None:
 
 def test_volumes_in_their_forms(tmp_path: Path) -> None:
     bind = mount_options.parse_volume(f"{tmp_path}:/data:ro,nosuid")
-    assert (bind.kind, bind.source, bind.destination) == ("bind", str(tmp_path), "/data")
+    assert (bind.type, bind.source, bind.destination) == ("bind", str(tmp_path), "/data")
     assert bind.options == ["ro", "nosuid", "rprivate"]
     named = mount_options.parse_volume("name:/data/./x:nocopy")
-    assert (named.kind, named.name, named.destination, named.copy) == ("volume", "name", "/data/x", False)
+    assert (named.type, named.name, named.destination, named.copy) == ("volume", "name", "/data/x", False)
     anonymous = mount_options.parse_volume("/data")
-    assert (anonymous.kind, anonymous.anonymous) == ("volume", True)
+    assert (anonymous.type, anonymous.anonymous) == ("volume", True)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_mounts_in_their_forms(tmp_path: Path) -> None:
     assert volume.driver_options == {"type": "tmpfs", "o": "size=1m"}
     assert (volume.labels, volume.subpath, volume.options) == ({"a": "b"}, "x", ["rw"])
     image = one("type=image,source=busybox,dst=/i,subpath=etc")
-    assert (image.kind, image.name, image.subpath, image.options) == ("image", "busybox", "etc", ["ro"])
+    assert (image.type, image.name, image.subpath, image.options) == ("image", "busybox", "etc", ["ro"])
     pts = one("type=devpts,dst=/pts,uid=1,gid=2,mode=620,max=9")
     assert {"uid=1", "gid=2", "mode=620", "max=9"} <= set(pts.options)
     comma = tmp_path / "a,b"
