@@ -32,7 +32,20 @@ def test_without_a_runtime_directory_a_stand_in_serves(monkeypatch: pytest.Monke
     assert info.st_mode & 0o777 == 0o700
 
 
-def test_a_runtime_directory_that_others_can_enter_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o733, 0o702])
+def test_a_runtime_directory_that_others_can_read_or_write_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int
+) -> None:
+    tmp_path.chmod(mode)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert not paths.runtime().startswith(str(tmp_path))
+
+
+def test_the_runtime_directory_stays_the_same_after_podman_let_others_pass(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    tmp_path.chmod(0o700)
+    before = paths.runtime()
+    tmp_path.chmod(0o711)
+    assert paths.runtime() == before == f"{tmp_path}/rpod"
