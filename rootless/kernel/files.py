@@ -99,8 +99,11 @@ def write_json(path: str, value: object, *, sync: bool = True) -> None:
 
 def make_private(path: str) -> None:
     """Make a directory 0700 with its parents; an existing one must be ours and no link, and is closed to others."""
-    _make_directories(path)
-    info = os.lstat(path)
+    try:
+        info = os.lstat(path)  # first: mkdir(2) waits for whoever changes the parent, also to say that all is there
+    except FileNotFoundError:
+        _make_directories(path)
+        info = os.lstat(path)
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "not a directory of this user", path)
     if info.st_mode & 0o077:
