@@ -50,7 +50,11 @@ def _command(argv: list[str]) -> int:
         from rootless.cli import app
 
         code = app.run(argv)
-    code_cache.save()
+    if code_cache.incomplete:
+        from rootless.runtime import birth
+
+        birth.load_init()
+        code_cache.save()
     return code
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from rootless.checked import SpecError, string_map, strings, take
 from rootless.resources import Resources
 
+CALLERS_GROUPS = "keep-groups"  # a word of --group-add, which no file names
 KEEP_GROUPS = "run.oci.keep_original_groups"  # an annotation of crun's
 OCI_VERSION = "1.0.2"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless import paths
+from rootless.engine.builtin_names import NAME, SHORT, is_name
 from rootless.errors import StorageError, os_reason
 from rootless.kernel import digest, fastjson, files
 from rootless.storage.images import ImageStore
@@ -17,15 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.storage.image_record import Image, NewImage
 
-NAME = "localhost/rpod/hello:latest"
-_SHORT = ("hello", "hello:latest")
-_NAMES = (*_SHORT, "rpod/hello", "rpod/hello:latest", "localhost/rpod/hello", NAME)
 _LABEL = "io.rpod.builtin"
-
-
-def is_name(name: str) -> bool:
-    """Whether ``name`` may mean the built-in image."""
-    return name in _NAMES
 
 
 def ensure(name: str) -> Image | None:
@@ -33,10 +26,10 @@ def ensure(name: str) -> Image | None:
 
     ``hello`` means another image as soon as one is stored under that name.
     """
-    if name not in _NAMES:
+    if not is_name(name):
         return None
     store = ImageStore(paths.data())
-    if name in _SHORT and _is_taken(store):
+    if name in SHORT and _is_taken(store):
         return None
     binary = _read_binary()
     binary_digest = digest.sha256_hex(binary)

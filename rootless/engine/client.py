@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 
+from rootless.engine.foreground import STREAMS
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import LaunchError
 from rootless.kernel import process, unix
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.state.container import Container
-
-
-STREAMS = frozenset(("stdin", "stdout", "stderr"))
 
 
 class Monitor(Peer):
@@ -93,41 +91,6 @@ class Monitor(Peer):
             self.took_over = True
         except OSError:
             pass  # it decided for itself already
-
-
-def socket_pair() -> tuple[_socket.socket, _socket.socket]:
-    """Our end and the monitor's of a client that is there from the start."""
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-
-
-def run_attached(
-    container: Container,
-    launch: Callable[[int], object],
-    *,
-    stdin: bool,
-    detach_keys: str | None,
-    sig_proxy: bool,
-    streams: frozenset[str] = STREAMS,
-) -> int:
-    """Launch with this process as the monitor's first client, stay to the end and clean up.
-
-    Only output of ``streams`` is shown. Returns the program's exit code, or 0 when the user detached.
-    """
-    ours, theirs = socket_pair()
-    launch(theirs.fileno())
-    theirs.close()
-    # Where a restart policy decides, the monitor goes on: this command ends with the program's first end, as Podman's.
-    peer = Monitor(container, ours, take_over=container.record.restart == "no", streams=streams)
-    tty = container.record.tty
-    session = Session(peer, stdin=stdin, tty=tty, detach_keys=detach_keys, sig_proxy=sig_proxy and not tty)
-    code = session.run()
-    if code == DETACHED:
-        return 0
-    if peer.took_over:
-        from rootless.engine import cleanup
-
-        cleanup.after_exit(container)
-    return code
 
 
 def attach(

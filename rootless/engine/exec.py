@@ -7,8 +7,9 @@ import os
 from rootless.engine import facts, values
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import UsageError
-from rootless.kernel import process, spawn
-from rootless.runtime import join, limits, security, terminal
+from rootless.kernel import process, spawn, tty
+from rootless.runtime import join, limits, security
+from rootless.runtime.streams import Streams
 from rootless.state import events
 from rootless.state.container import Container, not_running, paused
 
@@ -130,20 +131,20 @@ class Program(Peer):
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size."""
-        terminal.set_window_size(self._terminal, rows, columns)
+        tty.set_window_size(self._terminal, rows, columns)
 
     def signal(self, number: int) -> None:
         """Send the program a signal."""
         process.send(self._pidfd, number)
 
 
-def _streams(options: ExecOptions) -> terminal.Streams:
+def _streams(options: ExecOptions) -> Streams:
     if options.tty:
-        return terminal.Streams.terminal()
+        return Streams.terminal()
     if options.detach:
         null = os.open("/dev/null", os.O_RDWR)
-        return terminal.Streams([null, os.dup(null), os.dup(null)], [])
-    return terminal.Streams.pipes(stdin=options.interactive)
+        return Streams([null, os.dup(null), os.dup(null)], [])
+    return Streams.pipes(stdin=options.interactive)
 
 
 def _become(spec: Spec, options: ExecOptions) -> None:

@@ -12,7 +12,8 @@ from rootless.engine import facts
 from rootless.engine.options import ExecOptions
 from rootless.errors import RpodError, StateError
 from rootless.kernel import files, process, spawn
-from rootless.runtime import join, terminal
+from rootless.runtime import join
+from rootless.runtime.streams import Streams
 from rootless.state import events
 from rootless.state import health as records
 from rootless.state.container import not_running
@@ -85,7 +86,7 @@ def _perform(container: Container, test: list[str], timeout_ms: int) -> Outcome:
     options.command = ["/bin/sh", "-c", *test[1:]] if test[0] == "CMD-SHELL" else test[1:]
     try:
         plan = exec_engine.prepare(container, options)
-        streams = terminal.Streams.pipes(stdin=False)
+        streams = Streams.pipes(stdin=False)
         try:
             joined = join.start_program(plan, streams)
         finally:

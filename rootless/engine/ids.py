@@ -7,8 +7,8 @@ import os
 from rootless import config, log
 from rootless.errors import UsageError
 from rootless.kernel import files, userns
-from rootless.runtime import idmaps, users
-from rootless.spec import KEEP_GROUPS
+from rootless.runtime import idmaps
+from rootless.spec import CALLERS_GROUPS, KEEP_GROUPS
 from rootless.storage import drivers
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def decide(options: ContainerOptions, record: ContainerRecord, store: Containers
         from rootless.engine import accounts
 
         record.accounts = accounts.check(options)
-    if users.KEEP_GROUPS in record.groups:
+    if CALLERS_GROUPS in record.groups:
         if len(record.groups) > 1:
             raise UsageError("--group-add keep-groups does not go together with another --group-add")
         record.annotations[KEEP_GROUPS] = "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import config, log, paths
+from rootless.engine import builtin_names
 from rootless.errors import ConflictError, NotFoundError, RpodError, UsageError
 from rootless.image import reference
 from rootless.image.access import PullOptions
@@ -72,11 +73,17 @@ def _is_for(image: Image, platform: str) -> bool:
     return wanted.rank(manifest.Platform(image.os, image.architecture, image.variant)) is not None
 
 
-def resolve(name: str) -> Image:
-    """The stored image that ``name`` means. Raises NotFoundError."""
+def _built_in(name: str) -> Image | None:
+    if not builtin_names.is_name(name):
+        return None
     from rootless.engine import builtin
 
-    image = find(name) or (builtin.ensure(name) if builtin.is_name(name) else None)
+    return builtin.ensure(name)
+
+
+def resolve(name: str) -> Image:
+    """The stored image that ``name`` means. Raises NotFoundError."""
+    image = find(name) or _built_in(name)
     if image is None:
         raise NotFoundError(f"{name}: no such image", f"rpod pull {name}, or look at: rpod images")
     return image
@@ -84,8 +91,6 @@ def resolve(name: str) -> Image:
 
 def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
     """The image for ``create`` and ``run``: stored, built in, or pulled as ``wanted`` says (missing)."""
-    from rootless.engine import builtin
-
     wanted = wanted or PullOptions(policy="missing")
     policy, platform = wanted.policy, wanted.platform
     if policy not in POLICIES:
@@ -94,7 +99,7 @@ def ensure_image(name: str, wanted: PullOptions | None = None) -> Image:
         from rootless.engine import image_copy
 
         return image_copy.take(name, wanted)
-    if builtin.is_name(name) and (image := builtin.ensure(name)) and not (platform and not _is_for(image, platform)):
+    if (image := _built_in(name)) and not (platform and not _is_for(image, platform)):
         return image
     if policy in ("missing", "never"):
         image = find(name, platform)
@@ -278,6 +283,4 @@ def _remove_users(image: Image, users: list[ContainerUse], *, force: bool) -> No
 
 def is_here(name: str) -> bool:
     """Whether no pull is needed for ``name``. Raises ImageError for what cannot be a name."""
-    from rootless.engine import builtin
-
-    return builtin.is_name(name) or is_place(name) or find(name) is not None
+    return builtin_names.is_name(name) or is_place(name) or find(name) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rootless.engine import client, create, remove, start, values
+from rootless.engine import create, foreground, start, values
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def run(options: RunOptions, announce: Callable[[str], None]) -> int:
             launch(-1)
             announce(container.id)
             return 0
-        return client.run_attached(
+        return foreground.run_attached(
             container,
             launch,
             stdin=container.record.open_stdin and "stdin" in streams,
@@ -51,11 +51,11 @@ def run(options: RunOptions, announce: Callable[[str], None]) -> int:
 def _attached(options: RunOptions) -> frozenset[str]:
     """The streams that the user stays with. Raises UsageError."""
     if not options.attach:
-        return client.STREAMS
+        return foreground.STREAMS
     streams = frozenset(word.lower() for text in options.attach for word in text.split(","))
     if options.detach:
         raise UsageError("--attach and --detach exclude each other")
-    if unknown := sorted(streams - client.STREAMS):
+    if unknown := sorted(streams - foreground.STREAMS):
         raise UsageError(f"--attach {unknown[0]}: there is no such stream", "stdin, stdout or stderr")
     return streams
 
@@ -72,4 +72,6 @@ def _preserved(options: RunOptions) -> list[int]:
 def _forget_failed(new: NewContainer) -> None:
     """A --rm container that did not start is removed; another stays for a look at it, as with Podman."""
     if new.container.record.auto_remove and not new.container.is_alive():
+        from rootless.engine import remove
+
         remove.delete(new.container, volumes=True)

@@ -7,10 +7,9 @@ does with them.
 from __future__ import annotations
 
 import os
-import resource
 
 from rootless.errors import LimitError, UnsupportedError, UsageError
-from rootless.kernel import files
+from rootless.kernel import files, syscalls
 from rootless.runtime import security
 
 _CPUS = "/sys/devices/system/cpu"
@@ -168,10 +167,12 @@ def seccomp_for(choice: str, capabilities: list[str]) -> dict[str, object]:
     """``linux.seccomp`` for SecurityOptions.seccomp and a bounding set; {} is unconfined."""
     if choice == "unconfined":
         return {}
-    from rootless.runtime import seccomp, seccomp_profile
-
     if choice:
+        from rootless.runtime import seccomp
+
         return seccomp.load_profile(choice, frozenset(capabilities))
+    from rootless.runtime import seccomp_profile
+
     return seccomp_profile.default(frozenset(capabilities))
 
 
@@ -197,8 +198,7 @@ def rlimits(values: list[str]) -> list[tuple[str, int, int]]:
 
 
 def _allowed(name: str) -> int:
-    hard = resource.getrlimit(security.limit_number(name))[1]
-    return security.UNLIMITED if hard == resource.RLIM_INFINITY else hard
+    return syscalls.prlimit(security.limit_number(name))[1]
 
 
 def _parse_limit(text: str) -> tuple[str, int, int]:

@@ -12,7 +12,7 @@ import select
 
 from rootless import config
 from rootless.engine import detach
-from rootless.runtime.terminal import RawMode, window_size
+from rootless.kernel.tty import RawMode, window_size
 
 CHUNK_BYTES = 32768
 DETACHED = -1

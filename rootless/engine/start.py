@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import config
-from rootless.engine import client, facts, reconcile
+from rootless.engine import facts, foreground, reconcile
 from rootless.errors import StateError, StorageError, os_reason
 from rootless.kernel import files, userns
 from rootless.network import driver as networks
@@ -46,6 +46,8 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
         if status == "running":  # as Podman: starting what runs is no error
             if not attach:
                 return 0
+            from rootless.engine import client
+
             return client.attach(container, detach_keys=detach_keys, no_stdin=not interactive, sig_proxy=sig_proxy)
         if status == "stopping":
             raise StateError(f"container {container.name} is being stopped", f"rpod wait {container.name}")
@@ -53,7 +55,7 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
     if not attach:
         launch_container(container, alive)
         return 0
-    return client.run_attached(
+    return foreground.run_attached(
         container,
         lambda fd: launch_container(container, alive, client_fd=fd),
         stdin=interactive and container.record.open_stdin,
@@ -88,6 +90,7 @@ def launch_container(
         plan = _plan(container, spec or facts.read_spec(container))
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
+        plan.meanwhile = foreground.load if client_fd >= 0 else None
         plan.gate_path = container.gate_path if gate else ""
         plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
 

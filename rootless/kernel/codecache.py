@@ -98,6 +98,11 @@ class CodeCache:
         assert module.__spec__ is not None
         exec(module.__spec__.loader_state, module.__dict__)  # noqa: S102 - it is what an import is
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether this process had to import something by itself."""
+        return any(name in sys.modules for name in self._missed)
+
     def save(self) -> None:
         """Add what this process had to import by itself. A cache that cannot be written stays as it is.
 

@@ -28,6 +28,13 @@ class word(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "L"
 
 
+class Pair(_ctypes.Array):  # type: ignore[type-arg]
+    """Room for a C structure of two 64-bit members, which a call fills."""
+
+    _type_ = word
+    _length_ = 2
+
+
 class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "z"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from rootless.kernel import libc
-from rootless.kernel.libc import check, word, words
+from rootless.kernel.libc import Pair, check, word, words
 
 CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
@@ -173,6 +173,17 @@ def new_session_keyring() -> None:
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2) with integer arguments."""
     return check(_prctl(option, word(arg2), word(arg3), word(0), word(0)), "prctl")
+
+
+def prlimit(resource: int, new: tuple[int, int] | None = None) -> tuple[int, int]:
+    """prlimit(2) of this process: the soft and hard limit as they were; ``new`` ones are set. 2**64-1 is unlimited.
+
+    The module ``resource`` is a library that every command would have to load: 0.3 ms.
+    """
+    before = Pair()
+    given = None if new is None else words(*new)
+    check(libc.function("prlimit")(0, resource, given, before))
+    return before[0], before[1]
 
 
 def install_seccomp(program: bytes) -> None:

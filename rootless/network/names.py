@@ -1,10 +1,11 @@
-"""The text of /etc/hosts and /etc/resolv.conf in a container."""
+"""The text of /etc/hosts and /etc/resolv.conf in a container, and what is a name or an address in them."""
 
 from __future__ import annotations
 
+import _socket
+
 from rootless.errors import NetworkError, UsageError
 from rootless.kernel import files
-from rootless.network.ports import is_address
 
 HOST_NAMES = ("host.containers.internal", "host.docker.internal")
 _RESOLV_CONF = "/etc/resolv.conf"
@@ -25,6 +26,17 @@ class Addresses:
     def __init__(self, own: str = "127.0.0.1", gateway: str = "127.0.0.1") -> None:
         self.own = own
         self.gateway = gateway  # "": the host cannot be reached
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or IPv6 address in numbers."""
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 def _check_name(name: str, option: str) -> str:

@@ -7,6 +7,7 @@ import errno
 import os
 
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
+from rootless.network.names import is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,17 +52,6 @@ class PortMapping:
             if isinstance(ip, str) and isinstance(host, int) and isinstance(inside, int) and isinstance(protocol, str):
                 return cls(ip, host, inside, protocol)
         raise NetworkError(f"the record of a published port is damaged: {value!r}", "create the container anew")
-
-
-def is_address(text: str) -> bool:
-    """Whether ``text`` is an IPv4 or IPv6 address in numbers."""
-    for family in (_socket.AF_INET, _socket.AF_INET6):
-        try:
-            _socket.inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
 
 
 def parse_all(publish: list[str], *, expose: list[str], publish_all: bool) -> list[PortMapping]:

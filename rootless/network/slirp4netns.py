@@ -22,8 +22,7 @@ from rootless.network.driver import (
     words_file,
     words_of,
 )
-from rootless.network.names import Addresses
-from rootless.network.ports import ANY_ADDRESS, check_free, is_address
+from rootless.network.names import Addresses, is_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +68,12 @@ class Slirp4netns(Driver):
 
     def start(self, wanted: Connection) -> Started:
         """Start slirp4netns; see Driver.start."""
-        for port in wanted.ports:
-            _refuse_impossible(port, wanted.options)
-        check_free(wanted.ports)
+        if wanted.ports:
+            from rootless.network import ports
+
+            for port in wanted.ports:
+                _refuse_impossible(port, wanted.options)
+            ports.check_free(wanted.ports)
         path = program()
         arguments = _arguments(known_options(path), wanted.mtu, wanted.options, publish=bool(wanted.ports))
         try:
@@ -241,6 +243,8 @@ class _SlirpStarted(Started):
 
 
 def _publish(directory: int, port: PortMapping) -> None:
+    from rootless.network.ports import ANY_ADDRESS
+
     arguments: dict[str, object] = {
         "proto": port.protocol,
         "host_addr": port.host_ip or ANY_ADDRESS,

@@ -7,14 +7,14 @@ import os
 
 from rootless.errors import LaunchError, os_reason
 from rootless.kernel import unix
-from rootless.runtime import terminal
+from rootless.runtime.streams import Streams
 
 
-def streams(process: dict[str, object]) -> terminal.Streams:
+def streams(process: dict[str, object]) -> Streams:
     """The streams of a checked ``process``: our own, or a new terminal of ``consoleSize``, without ONLCR as runc's."""
     if not process.get("terminal"):
-        return terminal.Streams.inherited()
-    made = terminal.Streams.terminal()
+        return Streams.inherited()
+    made = Streams.terminal()
     made.line_ends = False
     size = process.get("consoleSize") or {}
     assert isinstance(size, dict)

@@ -284,7 +284,11 @@ def main() -> None:
     code_cache = CodeCache(rootless, paths.cache())
     code_cache.install()
     code = run(sys.argv[1:])
-    code_cache.save()
+    if code_cache.incomplete:
+        from rootless.runtime import birth
+
+        birth.load_init()
+        code_cache.save()
     try:
         sys.stdout.flush()
     except OSError:

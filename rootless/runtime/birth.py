@@ -11,14 +11,14 @@ import select
 
 from rootless.errors import LaunchError
 from rootless.kernel import spawn, syscalls
-from rootless.runtime import init, messages
+from rootless.runtime import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.runtime.plan import InitPlan
-    from rootless.runtime.terminal import Streams
+    from rootless.runtime.streams import Streams
 
 # The user namespace comes first: only there does this user hold the right to join the others.
 _JOINED = {
@@ -80,12 +80,19 @@ def start_init(plan: InitPlan, streams: Streams, cgroup_fd: int, *, hidden: bool
     return Newborn(pid, ours)
 
 
+def load_init() -> None:
+    """Import what init otherwise imports in its own process, from where it would not get into the code cache."""
+    from rootless.runtime import init, seccomp  # noqa: F401
+
+
 def _be_init(plan: InitPlan, streams: Streams, ours: messages.Channel, theirs: messages.Channel) -> None:
     try:
         ours.close()
         for fd in streams.outside:
             if fd >= 0:
                 os.close(fd)
+        from rootless.runtime import init  # here: the id maps are being written meanwhile
+
         init.main(plan, theirs, streams)
     finally:
         os._exit(1)  # what fails here must never go on as the launcher, with its steps to undo
@@ -96,6 +103,7 @@ def _clone_joined(plan: InitPlan, cgroup_fd: int, hidden: bool, body: Callable[[
 
     CLONE_PARENT makes init the launcher's child all the same.
     """
+    from rootless.runtime import init  # before: where it joins, rpod itself may be in a closed home
 
     def join_and_clone(answer_fd: int) -> int:
         if plan.spec.process.oom_score_adj is not None:

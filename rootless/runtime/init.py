@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from rootless.runtime.plan import InitPlan
+    from rootless.runtime.streams import Streams
     from rootless.spec import Spec
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -34,7 +35,7 @@ _LINKS = (
 )
 
 
-def main(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams) -> None:
+def main(plan: InitPlan, channel: messages.Channel, streams: Streams) -> None:
     """Set the container up and exec its program; never returns."""
     try:
         prepared = program.prepare(plan.spec)  # while the id maps are written
@@ -90,7 +91,7 @@ def _wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel
     return starter
 
 
-def _set_up(plan: InitPlan, channel: messages.Channel, streams: terminal.Streams, prepared: program.Program) -> None:
+def _set_up(plan: InitPlan, channel: messages.Channel, streams: Streams, prepared: program.Program) -> None:
     spec, extras = plan.spec, plan.extras
     os.setsid()
     if extras is None or extras.keyring:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from rootless.runtime.attributes import Attributes
+    from rootless.runtime.streams import Streams
     from rootless.spec import Spec
 
 _FLAGS = {
@@ -111,7 +112,7 @@ class Joined:
         self.master = master
 
 
-def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
+def start_program(plan: JoinPlan, streams: Streams) -> Joined:
     """Start the program of ``plan`` inside. Returns when it has been exec'ed; raises what went wrong."""
     ours, theirs = messages.pair()
     prepared = program.prepare(plan.spec)
@@ -153,9 +154,7 @@ def start_program(plan: JoinPlan, streams: terminal.Streams) -> Joined:
     return Joined(pid, master)
 
 
-def _be_program(
-    plan: JoinPlan, channel: messages.Channel, streams: terminal.Streams, prepared: program.Program
-) -> None:
+def _be_program(plan: JoinPlan, channel: messages.Channel, streams: Streams, prepared: program.Program) -> None:
     process = plan.spec.process
     try:
         init.forget_modules()

@@ -11,10 +11,10 @@ import os
 import time
 
 from rootless import paths
-from rootless.errors import LaunchError, RpodError
+from rootless.errors import LaunchError, NetworkError, RpodError
 from rootless.kernel import cgroup2, fastjson, process, syscalls, unix, userns
-from rootless.runtime import birth, cgroup, init, messages, monitor, program
-from rootless.runtime.terminal import Streams
+from rootless.runtime import birth, cgroup, messages, monitor, program
+from rootless.runtime.streams import Streams
 from rootless.state.record import RunRecord
 from rootless.storage import drivers
 
@@ -54,6 +54,8 @@ def launch(plan: LaunchPlan, record: Callable[[RunRecord], None]) -> Launched:
         os._exit(125)
     os.close(report_out)
     try:
+        if plan.meanwhile is not None:
+            plan.meanwhile()
         with os.fdopen(report_in, "rb") as pipe:
             data = pipe.read()
     except KeyboardInterrupt:
@@ -151,17 +153,19 @@ class _Launcher:
         if roots:
             os.close(user_namespace)
         self._write_record()  # while init sets up
+        if network is not None:
+            self._finish(network, newborn)
+        if plan.gate is None:
+            channel.send("go")  # init finds it there when it is ready
         newborn.await_ready(self._on_message)
         self.streams.close_inside()
-        if network is not None:
-            network.finish()
+        argv, environment, kept = self._monitor_command(listener)
         if plan.gate is None:
-            channel.send("go")
             self._await_exec(channel)
         if plan.events is not None:
             plan.events.launched(started=plan.gate is None, attached=plan.client_fd >= 0)
         self._report({"pid": self.init_pid})
-        self._become_monitor(listener)
+        _become_monitor(argv, environment, kept)
 
     def _make_streams(self) -> Streams:
         if self.plan.spec.process.terminal:
@@ -193,6 +197,14 @@ class _Launcher:
         self.held += started.held
         self.undo.append(started.stop)
         return started
+
+    @staticmethod
+    def _finish(network: Started, newborn: birth.Newborn) -> None:
+        try:
+            network.finish()
+        except NetworkError:
+            newborn.raise_its_error()
+            raise
 
     def _open_user_namespace(self) -> int:
         """Where fuse-overlayfs works: the container's user namespace, or the outer one of a shifted container.
@@ -254,9 +266,12 @@ class _Launcher:
         if message.kind == "errno":
             number = message.values["errno"]
             assert isinstance(number, int)
+            from rootless.runtime import init
+
             raise init.explain_exec(self.plan.spec.process.args[0], number)
 
-    def _become_monitor(self, listener: _socket.socket) -> None:
+    def _monitor_command(self, listener: _socket.socket) -> tuple[list[str], dict[str, str], list[int]]:
+        """What the monitor is exec'ed with: its arguments, environment and descriptors."""
         plan = self.plan
         argv = [program.helper("rpod-monitor"), "--pid", str(self.init_pid), "--listen", str(listener.fileno())]
         kept = [listener.fileno(), plan.alive_fd, *self.held]
@@ -272,14 +287,7 @@ class _Launcher:
         if plan.notify:
             kept.append(plan.notify[0])
         argv += ["--lock", str(plan.alive_fd), *monitor.arguments(plan)]
-        environment = dict(os.environ) | (plan.events.environment() if plan.events else {})
-        null = os.open("/dev/null", os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        for fd in kept:
-            os.set_inheritable(fd, True)
-        os.chdir("/")
-        os.execve(argv[0], argv, environment)
+        return argv, dict(os.environ) | (plan.events.environment() if plan.events else {}), kept
 
     def _stream_options(self) -> list[tuple[str, int]]:
         options: list[tuple[str, int]] = []
@@ -289,6 +297,16 @@ class _Launcher:
             options += zip(("--stdin", "--stdout", "--stderr"), self.streams.outside, strict=True)
         options.append(("--client", self.plan.client_fd))
         return [(option, fd) for option, fd in options if fd >= 0]
+
+
+def _become_monitor(argv: list[str], environment: dict[str, str], kept: list[int]) -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    for fd in kept:
+        os.set_inheritable(fd, True)
+    os.chdir("/")
+    os.execve(argv[0], argv, environment)
 
 
 def _kill_and_reap(pid: int) -> None:

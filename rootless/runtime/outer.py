@@ -29,7 +29,7 @@ _FOR_INIT = (accounts, chown, copyup, overlays)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.runtime.plan import InitPlan
-    from rootless.runtime.terminal import Streams
+    from rootless.runtime.streams import Streams
 
 
 def open_for(plan: InitPlan) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
 
     from rootless.kernel.userns import IdMap
     from rootless.network.driver import Driver
@@ -160,6 +161,7 @@ class LaunchPlan(InitPlan):
         "ident",
         "keep_lock",
         "log",
+        "meanwhile",
         "notify",
         "open_stdin",
         "optional_limits",
@@ -179,6 +181,7 @@ class LaunchPlan(InitPlan):
         self.alive_fd = -1
         self.keep_lock = False  # the cleanup inherits it as descriptor 3: a restart policy goes on with it
         self.client_fd = -1
+        self.meanwhile: Callable[[], None] | None = None  # what the command does while the launcher works
         self.events: Reporter | None = None  # None: nobody is told
         self.notify: tuple[int, str] | None = None  # the program's sd_notify socket, and the service manager's
         self.attach_path = ""

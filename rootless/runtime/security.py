@@ -9,7 +9,6 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-import resource
 
 from rootless.errors import LaunchError, LimitError, UsageError, os_reason
 from rootless.kernel import files, syscalls
@@ -115,11 +114,12 @@ def limit_number(name: str) -> int:
 def apply_rlimits(limits: list[tuple[str, int, int]]) -> None:
     """Set limits of this process. LimitError names the one that the kernel refuses."""
     for name, soft, hard in limits:
-        values = [-1 if value >= UNLIMITED else value for value in (soft, hard)]  # -1: RLIM_INFINITY
         try:
-            resource.setrlimit(limit_number(name), (values[0], values[1]))
-        except (OSError, ValueError) as error:
-            raise LimitError(f"the limit {name} cannot be set to {soft}:{hard}: {error}", "ulimit -aH") from error
+            syscalls.prlimit(limit_number(name), (min(soft, UNLIMITED), min(hard, UNLIMITED)))
+        except OSError as error:
+            raise LimitError(
+                f"the limit {name} cannot be set to {soft}:{hard}: {os_reason(error)}", "ulimit -aH"
+            ) from error
 
 
 # ---- privileges ----

@@ -11,13 +11,13 @@ import stat
 
 from rootless.errors import LaunchError
 from rootless.kernel.userns import MAX_ID, as_id
+from rootless.spec import CALLERS_GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.runtime.mounts import Root
 
 _LIMIT_BYTES = 1 << 20
-KEEP_GROUPS = "keep-groups"  # --group-add: the caller's own, which no file names
 
 
 class User:
@@ -133,7 +133,7 @@ def look_up(root: Root, text: str, extra_groups: list[str]) -> User:
         gid = _group_id(root, group)
     elif name:
         groups = _memberships(root, name)
-    groups += [_group_id(root, extra) for extra in extra_groups if extra != KEEP_GROUPS]
+    groups += [_group_id(root, extra) for extra in extra_groups if extra != CALLERS_GROUPS]
     # The primary group, too: a program that changes it must not lose what the group is denied (CVE-2022-2995).
     groups.append(gid)
     return User(uid, gid, sorted(set(groups)), entry[5] if entry and entry[5].startswith("/") else "/", name)

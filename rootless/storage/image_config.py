@@ -7,7 +7,7 @@ Docker's and OCI's documents have the same properties; Docker's adds ``Healthche
 from __future__ import annotations
 
 from rootless.errors import ImageError
-from rootless.kernel import fastjson, times
+from rootless.kernel import fastjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,6 +163,8 @@ class ImageConfig:
     @property
     def created_ns(self) -> int:
         """When the image was made, in nanoseconds since the epoch; 0 where it does not say."""
+        from rootless.kernel import times
+
         try:
             return max(0, times.parse_rfc3339(self.created))
         except ValueError:

@@ -475,7 +475,7 @@ PROTECTIONS = (
     ),
     _one(
         "the caller's terminal", "a signal that leaves the terminal raw", "restored whatever happens",
-        "rootless/runtime/terminal.py", "            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)",
+        "rootless/kernel/tty.py", "            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)",
         "            pass",
         "fault/test_fault_signals.py::test_a_signal_restores_the_terminal",
     ),

@@ -115,7 +115,7 @@ class _Screen:
     def __exit__(self, *_: object) -> None:
         self._redirection.close()
         if self._in_place:
-            from rootless.runtime.terminal import window_size
+            from rootless.kernel.tty import window_size
 
             rows, _columns = window_size(1)
             lines = self._buffer.getvalue().splitlines()[: max(2, rows - 1) if rows else None]
