@@ -81,6 +81,11 @@ def changed(base: dict[str, Any], path: str, value: object) -> dict[str, Any]:
     return result
 
 
+def shell(spec: dict[str, Any], script: str) -> dict[str, Any]:
+    """The same spec whose program is a shell script."""
+    return changed(spec, "process.args", ["sh", "-c", script])
+
+
 class Runtime:
     """One OCI runtime with a state directory of its own."""
 

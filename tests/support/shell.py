@@ -217,3 +217,13 @@ def wait_for(condition: object, timeout_s: float = 10, what: str = "the conditio
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {timeout_s} s"
         time.sleep(0.02)
+
+
+SERVE = ("sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done")
+
+
+def serve(rpod: Rpod, image: str, *options: str) -> str:
+    """A running container that ends with 5 at SIGTERM, and is ready to; its id."""
+    ident = rpod.ok("run", "-d", *options, image, *SERVE)
+    wait_for(lambda: "up" in rpod.ok("logs", ident))
+    return ident
