@@ -6,7 +6,8 @@
 
 A damage knows how it is mended. Nothing that can still be used is lost by that: a damaged
 layer or image goes (it can be pulled again), a volume gets a new record and keeps its files,
-a container goes only when that was allowed.
+a container goes only when that was allowed. What a killed command left is told of, too, but is
+no damage: it takes room, and nobody is misled by it.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ _HEX = frozenset("0123456789abcdef")
 class Damage:
     """Something that is wrong: ``what`` it concerns and ``why``. ``remedy`` says what mending does.
 
-    Without ``mend`` it is nothing that this version can judge, and stays.
+    Without ``mend`` it is nothing that this version can judge, and stays. ``harmless`` is what only takes room.
     """
 
-    __slots__ = ("mend", "mended", "needs_force", "remedy", "what", "why")
+    __slots__ = ("harmless", "mend", "mended", "needs_force", "remedy", "what", "why")
 
     def __init__(
         self,
@@ -49,8 +50,10 @@ class Damage:
         remedy: str = "",
         mend: Callable[[], object] | None = None,
         *,
+        harmless: bool = False,
         needs_force: bool = False,
     ) -> None:
+        self.harmless = harmless
         self.what = what
         self.why = why
         self.remedy = remedy
@@ -60,7 +63,7 @@ class Damage:
 
 
 def check(*, quick: bool, repair: bool, force: bool, announce: Callable[[Damage], object]) -> bool:
-    """Look at everything and tell ``announce`` of each damage; whether nothing is wrong any more.
+    """Look at everything and tell ``announce`` of each damage; whether nothing is wrong, or not any more.
 
     ``quick`` does not read the layers' content. With ``repair`` each damage is mended, with
     ``force`` damaged containers are removed, too. A damage that cannot be mended raises its error.
@@ -72,7 +75,7 @@ def check(*, quick: bool, repair: bool, force: bool, announce: Callable[[Damage]
             damage.mend()
             damage.mended = True
         announce(damage)
-        sound = sound and damage.mended
+        sound = sound and (damage.mended or damage.harmless)
     return sound
 
 
@@ -98,17 +101,18 @@ class _Survey:
 
     def _leftovers(self) -> Iterator[Damage]:
         """What killed commands left: it is in nobody's way, and swept by the next pull, too."""
+        rest = partial(Damage, remedy="removed", harmless=True)
         staging = f"{paths.data()}/staging"
         for name in _names(staging):
             path = f"{staging}/{name}"
             if name.endswith(".lock") and not files.Lock.is_held(path) and os.path.exists(path):
-                yield Damage(f"staging/{name[:-5]}", "left by a command that was killed", "removed", reconcile.sweep)
+                yield rest(f"staging/{name[:-5]}", "left by a command that was killed", mend=reconcile.sweep)
         for name in _names(self._images.images_dir):
             if not os.path.exists(f"{self._images.images_dir}/{name}/image.json"):
-                yield Damage(f"image {name[:12]}", "half-written: it has no record", "removed", self._images.sweep)
+                yield rest(f"image {name[:12]}", "half-written: it has no record", mend=self._images.sweep)
         for name in _names(self._images.tags_dir):
             if not os.path.exists(f"{self._images.tags_dir}/{name}/image.json"):
-                yield Damage(f"name {name.replace('+', '/')}", "it leads to no image", "removed", self._images.sweep)
+                yield rest(f"name {name.replace('+', '/')}", "it leads to no image", mend=self._images.sweep)
 
     def _damaged_layers(self) -> Iterator[Damage]:
         for name in _names(self._layers.directory):
@@ -123,12 +127,11 @@ class _Survey:
                 yield Damage(f"layer {name[:12]}", why, "removed", partial(self._layers.remove, chain_id))
 
     def _layer_damage(self, chain_id: str) -> str:
+        """What is wrong with it. One below may be missing: a pull was killed, or its image is told of."""
         try:
             if not self._layers.owns(chain_id):
                 return "half-written: it has no record"
-            info = self._layers.info(chain_id)
-            if info.parent and not self._layers.has(info.parent):
-                return f"the layer below it is missing: {info.parent[7:19]}"
+            self._layers.info(chain_id)
             if not os.path.isdir(self._layers.path(chain_id)):
                 return "its tree is missing"
             if not self._quick:
@@ -202,7 +205,7 @@ class _Survey:
             return  # a damaged record, told of already: what it needs is not known
         for chain_id in unused:
             mend = partial(unused_layers.remove, self._images, {chain_id})  # a pull may need it by now
-            yield Damage(f"layer {chain_id[7:19]}", "nothing uses it", "removed", mend)
+            yield Damage(f"layer {chain_id[7:19]}", "nothing uses it", "removed", mend, harmless=True)
 
     def _damaged_volumes(self) -> Iterator[Damage]:
         store = VolumeStore(paths.data())

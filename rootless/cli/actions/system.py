@@ -209,6 +209,7 @@ def check(*, force: bool, quick: bool, repair: bool) -> int:
 
     def announce(damage: engine.Damage) -> None:
         end = f" ({damage.remedy})" if damage.mended else " (needs --force)" if damage.needs_force and repair else ""
+        end = end or (" (harmless)" if damage.harmless else "")
         output.emit(f"{damage.what}: {damage.why}{end}")
 
     return 0 if engine.check(quick=quick, repair=repair, force=force, announce=announce) else 1

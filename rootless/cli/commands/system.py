@@ -74,7 +74,10 @@ class Cleanup:
 
 @command("system check", runs="system:check", examples=["rpod system check --quick", "rpod system check --repair"])
 class Check:
-    """Look for damage in everything that is stored, and mend it with --repair. Status 1: something is damaged."""
+    """Look for damage in everything that is stored, and mend it with --repair. Status 1: something is damaged.
+
+    What a killed command left only takes room: it is told of as harmless, and does not count.
+    """
 
     force: Annotated[bool, option("--force", "-f", text="With --repair: remove damaged containers, too.")] = False
     quick: Annotated[bool, option("--quick", "-q", text="Do not read the content of the layers.")] = False
