@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from rootless import config, log
+from rootless import config, log, paths
 from rootless.engine import ids, images, mounts, specs, values
 from rootless.errors import NotFoundError, RpodError, UsageError, os_reason
 from rootless.image.access import Access, PullOptions, platform_text
@@ -17,6 +17,7 @@ from rootless.state import events
 from rootless.state.containers import Containers, NewContainer, new_id
 from rootless.state.record import ContainerRecord
 from rootless.storage import drivers, last_use
+from rootless.storage.layers import LayerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -358,8 +359,24 @@ def _save(container: Container, record: ContainerRecord, spec: Spec) -> None:
     """Write everything, the record last: a directory without it is a container that never was."""
     sync = not record.auto_remove  # a --rm container is worth nothing after a power cut
     files.write_json(f"{container.directory}/config.json", spec.to_json(), sync=sync)
-    drivers.RootPlan(record.driver, [], container.directory).make_directories()
+    plan = drivers.RootPlan(record.driver, [], container.directory)
+    plan.make_directories()
+    if record.image_id and record.layers:
+        _dress_root(plan.upper, LayerStore(paths.data()).path(record.layers[-1]))
     container.save(sync=sync)
+
+
+def _dress_root(upper: str, lower: str) -> None:
+    """An overlay shows the attributes of the writable directory as the root's: they are to be the image's."""
+    try:
+        info = os.stat(lower)
+    except FileNotFoundError:
+        return  # removed just now, which is found out when the record is written
+    os.utime(upper, ns=(info.st_atime_ns, info.st_mtime_ns))
+    if (info.st_mode & 0o7777, info.st_uid, info.st_gid) != (0o755, os.geteuid(), os.getegid()):
+        from rootless.storage import implied
+
+        implied.inherit(upper, [b""], [lower])
 
 
 def _write_cidfile(path: str, ident: str) -> None:

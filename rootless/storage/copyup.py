@@ -58,7 +58,7 @@ class _Copier:
                 self._entry(source, target, name, path, depth)
             except OSError as error:
                 raise StorageError(f"cannot copy {path}: {os_reason(error)}") from error
-        _copy_attributes(source, target, os.fstat(source))
+        copy_attributes(source, target, os.fstat(source))
 
     def _entry(self, source: int, target: int, name: str, path: str, depth: int) -> None:
         info = os.stat(name, dir_fd=source, follow_symlinks=False)
@@ -90,7 +90,7 @@ class _Copier:
             return
         with _Opened(name, _READ | os.O_NONBLOCK, source) as reader, _Opened(name, _CREATE, target) as writer:
             _copy_content(reader, writer)
-            _copy_attributes(reader, writer, info)
+            copy_attributes(reader, writer, info)
         if info.st_nlink > 1:
             self._links[key] = path
 
@@ -125,7 +125,7 @@ def _copy_content(reader: int, writer: int) -> None:
         pass
 
 
-def _copy_attributes(source: int, target: int, info: os.stat_result) -> None:
+def copy_attributes(source: int, target: int, info: os.stat_result) -> None:
     """Owner, then mode (chown clears set-id bits), then xattrs (chown clears capabilities), then times."""
     os.fchown(target, info.st_uid, info.st_gid)
     os.fchmod(target, stat.S_IMODE(info.st_mode))

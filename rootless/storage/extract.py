@@ -66,7 +66,8 @@ class Rules:
 class Extractor:
     """Unpacks one archive. ``notes`` are warnings, ``details`` lines for the debug log, both for the user.
 
-    ``record`` is told where the content of each file went.
+    ``record`` is told where the content of each file went. ``implied`` are the directories of a layer
+    with others below it that no entry described.
     """
 
     def __init__(self, archive: TarStream, rules: Rules, record: Recorder | None = None) -> None:
@@ -77,6 +78,8 @@ class Extractor:
         self._parents = {b"": b""}  # paths that are known to lead to a directory, and that without links
         self._far: set[bytes] = set()  # those to which only links lead: without, the path is longer than PATH_MAX
         self._times: dict[bytes, int] = {}
+        # Directories that no entry was about: the root, and those that an entry needed.
+        self.implied = {b""} if rules.layer and not rules.base else set[bytes]()
         # New files belong to 0:0, unless a directory hands its group down.
         self._inherited_group = not rules.layer
         self._squashed = False
@@ -173,8 +176,15 @@ class Extractor:
             above = above.rpartition(b"/")[0]
         for each in reversed(missing):
             os.mkdir(each, 0o755)
+            self._imply(each)
         real = self._parents[folder] = self._real(folder)
         return real
+
+    def _imply(self, folder: bytes) -> None:
+        if self._rules.layer and not self._rules.base:
+            real = self._real(folder)
+            if real not in self._far:
+                self.implied.add(real)
 
     def _real(self, folder: bytes) -> bytes:
         """The path of a directory without links, asked from the kernel."""
@@ -257,6 +267,7 @@ class Extractor:
                 self._replace_by_directory(name)
         if not self._is_far(name):
             self._parents[name] = name
+        self.implied.discard(name)
         if not made and self._rules.keep_directories:
             return
         fd = os.open(name or b".", _DIRECTORY)

@@ -194,6 +194,7 @@ class ImageStore:
         """
         import hashlib
 
+        from rootless.storage import implied
         from rootless.storage.layers import LayerStore
 
         for reference in references:
@@ -222,6 +223,7 @@ class ImageStore:
                 repo_digests=_merged(old.repo_digests if old else [], new.repo_digests),
             )
             try:
+                implied.settle(layers, new.layers)
                 self._write(image, new)
                 for reference in references:
                     self._link(reference, image)

@@ -82,6 +82,34 @@ class Tree:
                 break
         return found
 
+    def find(self, where: bytes, under: int) -> int:
+        """Open the directory ``where`` in the uppermost root, below the first ``under`` ones, that shows it there.
+
+        Returns -1 if none does: it is hidden by a root above, or something else. Raises OSError.
+        """
+        for number, root in enumerate(self.roots):
+            fd = self.open(root, b"")
+            hides = False
+            try:
+                for name in where.split(b"/") if where else ():
+                    hides = hides or is_opaque(fd) or _has(fd, OPAQUE) or _has(fd, PREFIX + name)
+                    inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                    os.close(fd)
+                    fd = inner
+            except OSError as error:
+                os.close(fd)
+                if error.errno in (errno.ENOTDIR, errno.ELOOP) or (hides and error.errno == errno.ENOENT):
+                    return -1
+                if error.errno != errno.ENOENT:
+                    raise
+                continue
+            if number >= under:
+                return fd
+            os.close(fd)
+            if hides:
+                return -1
+        return -1
+
     @staticmethod
     def _merge(fd: int, root: str, found: dict[bytes, Node], hidden: set[bytes]) -> bool:
         """Put one part's entries under those of the parts above; whether it hides all parts below."""
@@ -111,6 +139,16 @@ class Tree:
                     above.parts.append(root)
         hidden |= deleted
         return opaque
+
+
+def _has(fd: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
+        return False
+    return True
 
 
 class Change:

@@ -23,7 +23,7 @@ import struct
 
 from rootless.errors import DiskFullError, RpodError, StorageError, os_reason
 from rootless.kernel import fastjson, syscalls
-from rootless.storage import inflate
+from rootless.storage import implied, inflate
 from rootless.storage.assembly import Recorder
 from rootless.storage.extract import Extractor, Rules
 from rootless.storage.tarstream import TarStream
@@ -144,6 +144,8 @@ def _unpack(orders: Orders, source: int) -> dict[str, object]:
         orders.name(found)
     elif found != orders.diff_id:
         raise StorageError(f"the layer unpacks to {found}, but the image's config names {orders.diff_id}")
+    if extractor.implied:
+        implied.note(staged, extractor.implied)
     _write_record(staged, orders, size_bytes)
     # One call for the files and the record: 15,000 calls of fsync would take minutes on a disk.
     syscalls.syncfs(staged)

@@ -1,4 +1,4 @@
-"""Images to and from archives and directories: round trips with the real skopeo, umoci, podman and buildah."""
+"""Images to and from archives and directories: round trips with the real skopeo, podman and buildah."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import layout
-from support.archives import directory, hardlink, inside, member, symlink, tar
+from support.archives import directory, hardlink, member, symlink, tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.registry import PlainRegistry
     from support.shell import Rpod
@@ -78,35 +77,6 @@ def config_digest(raw: str) -> str:
 
 def layer_ids(rpod: Rpod, name: str) -> Any:
     return json.loads(rpod.ok("image", "inspect", name))[0]["RootFS"]["Layers"]
-
-
-def tree(root: str) -> list[tuple[object, ...]]:
-    """All that can be known of a tree: names, kinds, modes, owners, times, links, contents and attributes."""
-
-    def look() -> list[list[object]]:
-        found: list[list[object]] = []
-        inodes: dict[int, str] = {}
-        for folder, folders, names in os.walk(root):
-            for name in sorted([*folders, *names]):
-                path = f"{folder}/{name}"
-                where = os.path.relpath(path, root)
-                info = os.lstat(path)
-                first = inodes.setdefault(info.st_ino, where) if info.st_nlink > 1 and name in names else where
-                entry: list[object] = [where, info.st_mode, info.st_uid, info.st_gid, first]
-                entry.append(info.st_mtime_ns)
-                if os.path.islink(path):
-                    entry.append(os.readlink(path))
-                elif os.path.isfile(path):
-                    entry.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
-                    entry.append(
-                        sorted((n, os.getxattr(path, n).decode()) for n in os.listxattr(path) if "umoci" not in n)
-                    )
-                found.append(entry)
-        return sorted(found, key=str)
-
-    result = inside(look)
-    assert isinstance(result, list)
-    return [tuple(map(str, entry)) for entry in result]
 
 
 def test_what_skopeo_writes_rpod_reads(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
@@ -184,20 +154,6 @@ def test_podman_and_buildah_read_and_write_the_same(
     podman("commit", "-q", container, f"oci-archive:{tmp_path}/b.tar:localhost/b:1", program="buildah")
     assert rpod.ok("load", "-i", str(tmp_path / "b.tar")) == "Loaded image: localhost/b:1"
     assert rpod.ok("image", "inspect", "-f", "{{.Config.Labels.by}}", "localhost/b:1") == "buildah"
-
-
-def test_umoci_unpacks_the_same_tree(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
-    rpod = fresh_rpod
-    rpod.ok("load", "-i", str(made))
-    rpod.ok("create", "--name", "c", "localhost/t")
-    shutil.copytree(made, tmp_path / "layout")
-    inside(lambda: run("umoci", "unpack", "--image", f"{tmp_path}/layout:t", str(tmp_path / "bundle")))
-    rpod.ok("export", "-o", str(tmp_path / "root.tar"), "c")
-    rpod.ok("import", str(tmp_path / "root.tar"), "flat")
-    flat = rpod.ok("image", "inspect", "-f", "{{.GraphDriver.Data.UpperDir}}", "flat")
-    theirs = tree(str(tmp_path / "bundle" / "rootfs"))
-    assert len(theirs) == 9 and tree(flat) == theirs
-    inside(lambda: shutil.rmtree(tmp_path / "bundle"))
 
 
 def test_several_images_in_one_archive(fresh_rpod: Rpod, made: Path, tmp_path: Path) -> None:
