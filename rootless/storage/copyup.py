@@ -19,6 +19,8 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = _READ | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
+# Why copy_file_range(2) does not copy, although reading and writing would: other file systems, or of that kind.
+_NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 # What a driver wrote about itself, what the host's security module wrote, what only the host may write.
 DRIVER_XATTRS = ("user.overlay.", "user.fuseoverlayfs.", "trusted.", "security.selinux")
 
@@ -89,7 +91,7 @@ class _Copier:
             self._link(self._links[key], target, name)
             return
         with _Opened(name, _READ | os.O_NONBLOCK, source) as reader, _Opened(name, _CREATE, target) as writer:
-            _copy_content(reader, writer)
+            _copy_content(reader, writer, info.st_size)
             copy_attributes(reader, writer, info)
         if info.st_nlink > 1:
             self._links[key] = path
@@ -120,9 +122,33 @@ class _Opened:
         os.close(self._fd)
 
 
-def _copy_content(reader: int, writer: int) -> None:
-    while os.sendfile(writer, reader, None, _CHUNK):
-        pass
+def _copy_content(reader: int, writer: int, size: int) -> None:
+    """Holes stay holes, and where the file system shares blocks between files, nothing is copied at all."""
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(reader, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # only a hole is left
+        position = os.lseek(reader, start, os.SEEK_HOLE)
+        _copy_piece(reader, writer, start, position)
+    os.ftruncate(writer, size)
+
+
+def _copy_piece(reader: int, writer: int, start: int, end: int) -> None:
+    while start < end:
+        try:
+            copied = os.copy_file_range(reader, writer, end - start, start, start)
+        except OSError as error:
+            if error.errno not in _NO_SHARING:
+                raise
+            os.lseek(writer, start, os.SEEK_SET)
+            copied = os.sendfile(writer, reader, start, min(end - start, _CHUNK))
+        if not copied:
+            return  # it was cut short meanwhile
+        start += copied
 
 
 def copy_attributes(source: int, target: int, info: os.stat_result) -> None:

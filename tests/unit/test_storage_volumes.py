@@ -6,7 +6,8 @@ import os
 import socket
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 from support.archives import inside
@@ -17,9 +18,6 @@ from rootless.storage import usage
 from rootless.storage.copyup import copy_up
 from rootless.storage.staging import Staging
 from rootless.storage.volumes import VolumeStore, check_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_volumes_life(tmp_path: Path) -> None:
@@ -150,6 +148,25 @@ def test_copy_up_keeps_everything(tmp_path: Path) -> None:
     ]
     userns.remove_tree_inside(str(tmp_path / "source"))
     userns.remove_tree_inside(str(tmp_path / "target"))
+
+
+@pytest.mark.parametrize("elsewhere", ["", "/dev/shm"])
+def test_copy_up_keeps_holes(tmp_path: Path, elsewhere: str) -> None:
+    """On the same file system and to another one."""
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "file").open("wb") as file:
+        for offset in (5 << 20, 40 << 20):
+            file.seek(offset)
+            file.write(os.urandom(300_000))
+        file.truncate(50 << 20)
+    (source / "hole").touch()
+    os.truncate(source / "hole", 10 << 20)
+    with tempfile.TemporaryDirectory(dir=elsewhere or tmp_path) as target:
+        copy_up(opened(source), opened(target))
+        for name in ("file", "hole"):
+            assert Path(target, name).read_bytes() == (source / name).read_bytes()
+            assert Path(target, name).stat().st_blocks * 512 < 1_000_000
 
 
 def test_copy_up_leaves_a_filled_volume_alone(tmp_path: Path) -> None:
