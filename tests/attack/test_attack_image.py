@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.http_server import HttpServer
 from support.rogue_registry import CONFIG, INDEX, LAYER, Handler, Parts, RogueRegistry, descriptor, digest_of
 from support.secure_registry import Certificate, write_auth
 
@@ -394,12 +395,10 @@ def test_tokens_that_are_none(rogue: RogueRegistry, token: object) -> None:
 # ---- TLS
 
 
-class TLSServer:
+class TLSServer(HttpServer):
     """An HTTPS server with a certificate of its own that redirects everything to ``location``."""
 
     def __init__(self, certificate: Certificate, location: str) -> None:
-        import ssl
-
         class Redirecting(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(302)
@@ -407,28 +406,7 @@ class TLSServer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            def handle_error(self, request: object, client_address: object) -> None:
-                """Clients that refuse the certificate hang up."""
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.path, certificate.key)
-        self._server = Quiet(("127.0.0.1", 0), Redirecting)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> TLSServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Redirecting, certificate=certificate)
 
 
 def test_a_bad_certificate_fails_and_never_falls_back(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import tarfile
-import threading
-from http.server import HTTPServer, SimpleHTTPRequestHandler
+from http.server import SimpleHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 from support import layout
 from support.archives import digest, directory, hardlink, member, symlink, tar
+from support.http_server import HttpServer
 from support.shell import wait_for
 
 if TYPE_CHECKING:
@@ -222,18 +222,10 @@ def test_import_of_a_url_and_of_rubbish(fresh_rpod: Rpod, tmp_path: Path) -> Non
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "root.tar.gz").write_bytes(gzip.compress(ROOT))
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(tmp_path / "web"))  # type: ignore[arg-type]
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Quiet) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with HttpServer(SimpleHTTPRequestHandler, directory=str(tmp_path / "web")) as server:
+        url = f"http://{server.address}"
         rpod.ok("import", "--arch", "arm64", "--variant", "v8", f"{url}/root.tar.gz", "web")
         assert "404" in rpod.fails("import", f"{url}/none.tar")
-        server.shutdown()
     assert inspect(rpod, "web")["Architecture"] == "arm64"
     assert "cannot be fetched" in rpod.fails("import", f"{url}/root.tar.gz")
     assert "not a tar archive" in rpod.fails("import", "-", stdin=os.urandom(4096))

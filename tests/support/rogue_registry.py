@@ -8,10 +8,10 @@ import io
 import json
 import platform
 import tarfile
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from support.http_server import HttpServer
 from support.layout import ARCHITECTURES
 
 OCI = "application/vnd.oci.image"
@@ -61,40 +61,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 Route = tuple[int, dict[str, str], bytes] | Callable[[Handler], None]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients of these tests hang up on purpose."""
-
-
-class RogueRegistry:
+class RogueRegistry(HttpServer):
     """``routes`` maps paths to answers; ``requests`` is what came: (method, path, headers)."""
 
     def __init__(self, address: str = "127.0.0.1") -> None:
         self.routes: dict[str, Route] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        handler = type("BoundHandler", (Handler,), {"rogue": self})
-        self._server = _Server((address, 0), handler)
-        self.address = f"{address}:{self._server.server_address[1]}"
+        super().__init__(type("BoundHandler", (Handler,), {"rogue": self}), host=address)
         self.url = f"http://{self.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> RogueRegistry:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def blob(self, name: str, data: bytes) -> str:
         """Serve ``data`` under its true digest."""

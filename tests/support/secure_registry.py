@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from support.http_server import HttpServer
 from support.registry import PlainRegistry
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SecureRegistry(PlainRegistry):
         return target
 
 
-class TokenService:
+class TokenService(HttpServer):
     """distribution's token authentication: signs tokens for whatever scope the right password asks for."""
 
     def __init__(self, directory: Path) -> None:
@@ -98,21 +98,8 @@ class TokenService:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/token"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> TokenService:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
+        self.url = f"http://{self.address}/token"
 
     def sign(self, scopes: list[str]) -> str:
         """A JSON Web Token (RS256) that allows ``scopes``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 
@@ -10,6 +9,7 @@ from rootless.engine.doctor import ids, storage
 from rootless.engine.doctor.model import Verdict
 from rootless.errors import RpodError
 from rootless.kernel import spawn, syscalls, userns
+from rootless.network.driver import end_child, wait_readable, words_file, words_of
 
 _WAIT_S = 5.0
 
@@ -47,30 +47,17 @@ def slirp4netns() -> Verdict:
 def _start_slirp(program: str, pid: int) -> str | None:
     """None when slirp4netns reports ready on the namespaces of ``pid``, else its last words."""
     ready, ready_end = os.pipe()
-    output, output_end = os.pipe()
+    words = words_file()
     argv = [program, "--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox"]
     argv += ["--enable-seccomp", "--ready-fd=3", str(pid), "tap0"]
-    child = spawn.start(argv, fds={1: output_end, 2: output_end, 3: ready_end})
+    child = spawn.start(argv, fds={1: words, 2: words, 3: ready_end})
     os.close(ready_end)
-    os.close(output_end)
     try:
-        readable, _, _ = select.select([ready], [], [], _WAIT_S)
-        if readable and os.read(ready, 1) == b"1":
-            return None
-        _stop(child)
-        lines = os.read(output, 4096).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "slirp4netns did not become ready"
+        return None if wait_readable(ready, child, "slirp4netns") else words_of(words)
     finally:
-        _stop(child)
+        end_child(child)
         os.close(ready)
-        os.close(output)
-
-
-def _stop(pid: int) -> None:
-    """Kill and reap a child of ours; harmless the second time."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
+        os.close(words)
 
 
 def pasta() -> Verdict:
@@ -80,23 +67,18 @@ def pasta() -> Verdict:
         return Verdict("pasta is not installed", "pasta-missing")
     if trouble := storage.open_device("/dev/net/tun", "tun-device-missing", "tun-device-closed"):
         return trouble
-    output, output_end = os.pipe()
+    words = words_file()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     argv = [program, "--config-net", "--quiet", "--", spawn.which("true") or "/bin/true"]
-    child = spawn.start(argv, fds={0: null, 1: output_end, 2: output_end})
+    child = spawn.start(argv, fds={0: null, 1: words, 2: words})
     os.close(null)
-    os.close(output_end)
     try:
         code = _wait_bounded(child)
-        if code == 0:
-            return Verdict(storage.version_of(program))
-        os.set_blocking(output, False)
-        with contextlib.suppress(BlockingIOError):
-            lines = os.read(output, 4096).decode("utf-8", "replace").strip().splitlines()
-            return Verdict(lines[-1] if lines else f"pasta ended with {code}", "pasta-refused")
-        return Verdict(f"pasta ended with {code}", "pasta-refused")
+        if code:
+            return Verdict(f"pasta ended with {code}: {words_of(words)}", "pasta-refused")
+        return Verdict(storage.version_of(program))
     finally:
-        os.close(output)
+        os.close(words)
 
 
 def _wait_bounded(pid: int) -> int:
@@ -106,7 +88,7 @@ def _wait_bounded(pid: int) -> int:
         poller = select.poll()
         poller.register(watch, select.POLLIN)
         if not poller.poll(_WAIT_S * 1000):
-            _stop(pid)
+            end_child(pid)
             return 124
         return spawn.wait(pid)
     finally:
