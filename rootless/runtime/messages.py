@@ -58,7 +58,11 @@ class Channel:
 
     def receive(self) -> Message:
         """The next message; kind "" at the end of file. Raises LaunchError for an ``error`` message."""
-        data, ancillary, _, _ = self._sock.recvmsg(MAX_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(MAX_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            # Said once, before all else, of a peer that has gone without reading everything. What it said is there.
+            data, ancillary, _, _ = self._sock.recvmsg(MAX_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
         fds = [cmsg for level, type_, cmsg in ancillary if type_ == _socket.SCM_RIGHTS]
         fd = int.from_bytes(fds[0][:_INT], "little") if fds else -1
         if not data:
