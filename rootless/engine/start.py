@@ -91,6 +91,8 @@ def launch_container(
         plan.alive_fd = alive.fd
         plan.client_fd = client_fd
         plan.meanwhile = foreground.load if client_fd >= 0 else None
+        # Never where it could be started again: two overlays must not share what is written.
+        plan.unmounted_later = client_fd >= 0 and container.record.auto_remove
         plan.gate_path = container.gate_path if gate else ""
         plan.preserve_fds, plan.preserved = preserve_fds, list(preserved)
 

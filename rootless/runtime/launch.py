@@ -138,6 +138,8 @@ class _Launcher:
         self.undo.append(newborn.kill)
         self.init_pid, channel = newborn.pid, newborn.channel
         writing = None if plan.maps is None or plan.shifted else userns.MapWriting(self.init_pid, plan.maps)
+        if writing is not None and plan.unmounted_later:
+            self.held.append(os.open(f"/proc/{self.init_pid}/ns/mnt", os.O_RDONLY))
         listener = unix.listen(plan.attach_path, _BACKLOG)
         if writing is not None:
             writing.finish()

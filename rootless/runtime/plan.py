@@ -168,6 +168,7 @@ class LaunchPlan(InitPlan):
         "run_dir",
         "stop_timeout_s",
         "timeout_s",
+        "unmounted_later",
     )
 
     def __init__(self, ident: str, spec: Spec, root: RootPlan, run_dir: str, log: LogPlan) -> None:
@@ -183,6 +184,8 @@ class LaunchPlan(InitPlan):
         self.client_fd = -1
         self.meanwhile: Callable[[], None] | None = None  # what the command does while the launcher works
         self.events: Reporter | None = None  # None: nobody is told
+        # The monitor holds the mount namespace: its end, which waits for RCU, follows the news of init's.
+        self.unmounted_later = False
         self.notify: tuple[int, str] | None = None  # the program's sd_notify socket, and the service manager's
         self.attach_path = ""
         self.exit_path = ""
