@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.engine import logfile
 from rootless.errors import UnsupportedError, UsageError
+from rootless.kernel.numbers import decimal
 from rootless.state import health
 
 TYPE_CHECKING = False
@@ -74,9 +75,10 @@ def _test(key: str, value: str, text: str, store: Containers) -> Callable[[Conta
             raise UsageError(f"--filter {text}: unknown state", ", ".join(sorted(_STATES)))
         return lambda _, s: s.status == wanted
     if key == "exited":
-        if not value.lstrip("-").isdecimal():
-            raise UsageError(f"--filter {text}: it is an exit code")
-        return lambda _, s: s.status == "exited" and s.exit_code == int(value)
+        code = decimal(value, 255)
+        if code is None:
+            raise UsageError(f"--filter {text}: it is an exit code, 0 to 255")
+        return lambda _, s: s.status == "exited" and s.exit_code == code
     if key == "ancestor":
         return lambda c, _: _is_ancestor(value, c)
     if key in ("before", "since", "until"):

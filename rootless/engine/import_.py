@@ -12,6 +12,7 @@ from rootless.engine import compose_image, instructions
 from rootless.engine.compose_image import Draft
 from rootless.errors import ImageError, UsageError, os_reason
 from rootless.image import reference
+from rootless.kernel.numbers import decimal
 from rootless.state import events
 
 if TYPE_CHECKING:
@@ -82,5 +83,5 @@ def _download(url: str, write: Callable[[bytes], None]) -> None:
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or error
         raise ImageError(f"{url} cannot be fetched: {reason}") from error
-    if announced.isdecimal() and int(announced) != received:
+    if announced.isdecimal() and decimal(announced, 1 << 62) != received:
         raise ImageError(f"{url}: the connection ended after {received} of {announced} bytes", "try again")

@@ -63,7 +63,7 @@ def moment(text: str, now_ns: int) -> int:
         if text[-1:].isalpha() and not text.endswith("Z"):
             return now_ns - values.duration_ns(text, "")
         return times.parse_rfc3339(text)
-    except (ValueError, UsageError):
+    except (ValueError, OverflowError, UsageError):
         raise UsageError(f"{text!r} is no time", "10m, 2026-11-23T10:00:00, or seconds since the epoch") from None
 
 

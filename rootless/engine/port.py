@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rootless.errors import NotFoundError, UsageError
+from rootless.kernel.numbers import decimal
 from rootless.network.ports import PortMapping
 
 TYPE_CHECKING = False
@@ -22,10 +23,11 @@ def port(container: Container, query: str) -> list[str]:
     found = mappings(container.record, container.run_record())
     if not query:
         return [f"{m.container_port}/{m.protocol} -> {_host(m)}" for m in found]
-    number, _, protocol = query.partition("/")
-    if not number.isdecimal() or protocol not in ("", "tcp", "udp"):
+    digits, _, protocol = query.partition("/")
+    number = decimal(digits, 65535)
+    if number is None or protocol not in ("", "tcp", "udp"):
         raise UsageError(f"{query!r} is no port", "80 or 80/udp")
-    matching = [m for m in found if m.container_port == int(number) and m.protocol == (protocol or "tcp")]
+    matching = [m for m in found if m.container_port == number and m.protocol == (protocol or "tcp")]
     if not matching:
         raise NotFoundError(f"container {container.name} publishes nothing for port {query}")
     return [_host(m) for m in matching]

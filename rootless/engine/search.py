@@ -11,6 +11,7 @@ from rootless.image import reference
 from rootless.image import search as image_search
 from rootless.image.registries import Endpoint
 from rootless.image.registry import Registry
+from rootless.kernel.numbers import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +72,10 @@ def _filter(text: str) -> Callable[[Hit], bool]:
     """``stars=N``, ``is-official[=BOOL]``, ``is-automated[=BOOL]``."""
     key, _, value = text.partition("=")
     if key == "stars":
-        if not value.isdecimal():
+        stars = decimal(value, 1 << 62)
+        if stars is None:
             raise UsageError(f"--filter {text}: stars is a number", "stars=10")
-        return lambda hit: int(value) <= hit.Stars
+        return lambda hit: stars <= hit.Stars
     if key in ("is-official", "is-automated") and value in ("", "true", "false"):
         field = "Official" if key == "is-official" else "Automated"
         return lambda hit: bool(getattr(hit, field)) == (value != "false")

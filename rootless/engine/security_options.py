@@ -10,6 +10,7 @@ import os
 
 from rootless.errors import LimitError, UnsupportedError, UsageError
 from rootless.kernel import files, syscalls
+from rootless.kernel.numbers import decimal
 from rootless.runtime import security
 
 _CPUS = "/sys/devices/system/cpu"
@@ -221,6 +222,7 @@ def _parse_limit(text: str) -> tuple[str, int, int]:
 def _limit_value(text: str, value: str) -> int:
     if value in ("-1", "unlimited"):
         return security.UNLIMITED
-    if not value.isdecimal() or int(value) > security.UNLIMITED:
+    number = decimal(value, security.UNLIMITED)
+    if number is None:
         raise UsageError(f"--ulimit {text}: {value!r} is not a number", "NAME=SOFT[:HARD], -1 is unlimited")
-    return int(value)
+    return number

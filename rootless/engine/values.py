@@ -7,6 +7,7 @@ import errno
 import os
 
 from rootless.errors import UsageError, os_reason
+from rootless.kernel.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _OWN_VARIABLES = frozenset(
     "HOME PATH HOSTNAME NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID LISTEN_FDS LISTEN_PID LISTEN_FDNAMES".split()
 )
 _MAX_LINES_BYTES = 16 << 20
+_HIGHEST_SIGNAL = 64
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -59,16 +61,18 @@ def signal_number(text: str) -> int:
     name = text.upper().removeprefix("SIG")
     number = 0
     if name.isdecimal():
-        number = int(name)
+        number = decimal(name, _HIGHEST_SIGNAL) or 0
     elif name.startswith(("RTMIN", "RTMAX")):
         base = int(_signal.SIGRTMIN if name.startswith("RTMIN") else _signal.SIGRTMAX)
-        offset = name[5:]
-        if not offset or offset.lstrip("+-").isdecimal():
-            number = base + int(offset or 0)
+        offset = decimal(name[6:], _HIGHEST_SIGNAL)
+        if not name[5:]:
+            number = base
+        elif name[5] in "+-" and offset is not None:
+            number = base + offset if name[5] == "+" else base - offset
     elif name.isalnum():
         value = getattr(_signal, f"SIG{name}", None)
         number = int(value) if value is not None else 0
-    if not 1 <= number <= 64:
+    if not 1 <= number <= _HIGHEST_SIGNAL:
         raise UsageError(f"{text!r} is no signal", "TERM, SIGTERM or 15")
     return number
 

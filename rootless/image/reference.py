@@ -15,6 +15,7 @@ Checked by hand: the hot path does not import ``re``.
 from __future__ import annotations
 
 from rootless.errors import ImageError, UnsupportedError
+from rootless.kernel.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _check_domain(domain: str, text: str) -> str:
         head, colon, tail = domain.rpartition(":")
         if colon:
             host, port = head, tail
-            if not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 65536):
+            if not decimal(port, 65535):
                 raise _refuse(text, f"{port!r} is not a port")
     if not _check_host(host):
         raise _refuse(text, f"{host!r} is not a host name")

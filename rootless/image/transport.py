@@ -26,6 +26,7 @@ from urllib3.exceptions import (
 from rootless import __version__
 from rootless.errors import ConfigError, RegistryError, UnsupportedError
 from rootless.image import certificates
+from rootless.kernel.numbers import decimal
 from rootless.log import printable
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Response:
     def length(self) -> int | None:
         """Content-Length in bytes, None where it is not told."""
         text = self.header("Content-Length")
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+        return decimal(text, 1 << 62)
 
     def body(self, limit_bytes: int) -> bytes:
         """The whole body. RegistryError if it is longer than ``limit_bytes``."""

@@ -11,13 +11,13 @@ import os
 from rootless import log
 from rootless.errors import LaunchError, RpodError, os_reason
 from rootless.kernel import fastjson, files, spawn, syscalls
+from rootless.kernel.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_ID = 0xFFFFFFFE
-_MAX_ID_DIGITS = len(str(MAX_ID))
 _STEPS_SHOWN = 20  # of the way to an exception
 HINT_RANGES = "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
 HINT_TOOLS = "install newuidmap and newgidmap: sudo apt-get install uidmap (dnf: shadow-utils)"
@@ -291,10 +291,7 @@ def _unshare_and_say(flags: int, say: int) -> None:
 
 def as_id(text: str) -> int | None:
     """The user or group id that ``text`` is in decimal; None for what is none, however long it is."""
-    # int() itself raises ValueError for more than 4300 digits.
-    digits = text.lstrip("0") or "0"
-    sane = text.isascii() and text.isdecimal() and len(digits) <= _MAX_ID_DIGITS
-    return int(digits) if sane and int(digits) <= MAX_ID else None
+    return decimal(text, MAX_ID)
 
 
 def call_inside(work: Callable[[], object], maps: IdMap | None = None) -> object:

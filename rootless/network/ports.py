@@ -7,6 +7,7 @@ import errno
 import os
 
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
+from rootless.kernel.numbers import decimal
 from rootless.network.names import is_address
 
 TYPE_CHECKING = False
@@ -132,12 +133,12 @@ def _split_address(text: str, spec: str) -> tuple[str, str, str]:
 
 def _range(text: str, whole: str, *, lowest: int) -> tuple[int, int]:
     first, dash, last = text.partition("-")
-    ends = (first, last if dash else first)
-    if not all(end.isascii() and end.isdecimal() and lowest <= int(end[:6]) <= 65535 for end in ends):
+    low, high = decimal(first, 65535), decimal(last if dash else first, 65535)
+    if low is None or high is None or min(low, high) < lowest:
         raise UsageError(f"-p {whole}: {text!r} is not a port from {lowest} to 65535", _FORMS)
-    if int(ends[1]) < int(ends[0]):
+    if high < low:
         raise UsageError(f"-p {whole}: the range {text} runs backwards", _FORMS)
-    return int(ends[0]), int(ends[1])
+    return low, high
 
 
 def _everywhere(ip: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless.errors import UsageError
+from rootless.kernel.userns import MAX_ID, as_id
 from rootless.oci import console, lifecycle
 from rootless.oci.bundle import Bundle, read_document
 from rootless.oci.create import preserved, write_pid_file
@@ -121,6 +122,7 @@ def _user(parsed: Parsed, own: dict[str, object]) -> dict[str, object]:
 
 
 def _id(text: str, option: str) -> int:
-    if not text.isdecimal():
-        raise UsageError(f"{option} {text}: ids are numbers here")
-    return int(text)
+    number = as_id(text)
+    if number is None:
+        raise UsageError(f"{option} {text}: ids are numbers here, 0 to {MAX_ID}")
+    return number

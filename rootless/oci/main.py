@@ -11,6 +11,7 @@ import rootless
 from rootless import log, paths
 from rootless.errors import RpodError, UnsupportedError, UsageError, os_reason
 from rootless.kernel.codecache import CodeCache
+from rootless.kernel.numbers import decimal
 from rootless.oci import options
 from rootless.oci.options import Parsed
 
@@ -204,10 +205,10 @@ def _events(parsed: Parsed) -> int:
 
 
 def _seconds(text: str) -> float:
-    number = text.removesuffix("s")
-    if not number.isdecimal() or not int(number):
+    number = decimal(text.removesuffix("s"), 1 << 30)
+    if not number:
         raise UsageError(f"--interval {text}: it is a number of seconds such as 5s")
-    return int(number)
+    return number
 
 
 def _features(_: Parsed) -> int:

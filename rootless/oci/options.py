@@ -7,6 +7,7 @@ command's first word that is no option they may go on, except where the rest is 
 from __future__ import annotations
 
 from rootless.errors import UnsupportedError, UsageError
+from rootless.kernel.numbers import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ class Parsed:
     def number(self, name: str) -> int:
         """A whole number, 0 without the option."""
         text = self.options.get(name, "0")
-        if not text.isdecimal():
+        number = decimal(text, (1 << 31) - 1)
+        if number is None:
             raise UsageError(f"--{name} {text}: it is a whole number")
-        return int(text)
+        return number
 
     @property
     def ident(self) -> str:

@@ -8,6 +8,7 @@ import sys
 from rootless.checked import SpecError
 from rootless.errors import LimitError, StateError, UsageError, os_reason
 from rootless.kernel import fastjson, files
+from rootless.kernel.numbers import decimal
 from rootless.oci import lifecycle, schema
 from rootless.oci.bundle import complete_resources
 from rootless.resources import Resources
@@ -102,9 +103,10 @@ def _document(parsed: Parsed) -> dict[str, object]:
 
 
 def _number(option: str, text: str) -> int:
-    if not text.removeprefix("-").isdecimal():
+    number = decimal(text.removeprefix("-"), (1 << 63) - 1)
+    if number is None:
         raise UsageError(f"--{option} {text}: it is a whole number")
-    return int(text)
+    return -number if text.startswith("-") else number
 
 
 def _check_usage(path: str, resources: Resources) -> None:

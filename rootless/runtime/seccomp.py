@@ -13,6 +13,7 @@ import rootless
 from rootless import log, paths
 from rootless.errors import UnsupportedError, UsageError, os_reason
 from rootless.kernel import digest, fastjson, files
+from rootless.kernel.numbers import decimal
 from rootless.runtime.seccomp_profile import ARCHITECTURES
 
 TYPE_CHECKING = False
@@ -194,10 +195,10 @@ def _excluded(condition: dict[str, object], capabilities: frozenset[str], machin
 
 
 def _version(text: object) -> tuple[int, int]:
-    major, _, minor = str(text).partition(".")
-    if not major.isdecimal() or not minor.isdecimal():
+    major, minor = (decimal(part, 1 << 16) for part in str(text).partition(".")[::2])
+    if major is None or minor is None:
         raise UsageError(f"minKernel must be like 4.8, not {text!r}")
-    return int(major), int(minor)
+    return major, minor
 
 
 def _kernel() -> tuple[int, int]:

@@ -160,3 +160,5 @@ def test_port(rpod: Rpod, image: str) -> None:
     assert rpod.ok("port", "web", "80") == tcp
     assert f"{tcp}->80/tcp" in rpod.ok("ps")
     assert "81" in rpod.fails("port", "web", "81")
+    for text in ("x", "0x50", "9" * 5000):
+        assert "is no port" in rpod.fails("port", "web", text)

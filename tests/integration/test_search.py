@@ -86,6 +86,7 @@ def test_a_catalog_behind_a_token(rpod: Rpod, tmp_path: Path) -> None:
     [
         (["--limit", "-1", "x"], "--limit"),
         (["--filter", "stars=many", "x"], "stars is a number"),
+        (["--filter", f"stars={'9' * 5000}", "x"], "stars is a number"),
         (["--filter", "colour=red", "x"], "there is no such filter"),
         (["--list-tags", "--filter", "stars=1", "a.example/x"], "not for --list-tags"),
         (["127.0.0.1:1/x"], "cannot be reached"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rootless.kernel import fastjson, files, process, spawn, syscalls, times, userns
+from rootless.kernel.numbers import decimal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,28 @@ if TYPE_CHECKING:
 def test_json_agrees_with_the_standard_library(value: object) -> None:
     assert json.loads(fastjson.dumps(value)) == value
     assert fastjson.loads(f" \n{json.dumps(value)}\t ") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("255", 255),
+        ("256", None),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        (" 1", None),
+        ("1_0", None),
+        ("\u00b2", None),
+        ("\u0663", None),
+        ("0" * 5000 + "9", 9),
+        ("9" * 5000, None),
+    ],
+)
+def test_numbers_of_strangers(text: str, number: int | None) -> None:
+    assert decimal(text, 255) == number
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_limits():
     assert {name for name, _, _ in security_options.rlimits([])} == {"RLIMIT_NOFILE", "RLIMIT_NPROC"}
     with pytest.raises(LimitError, match="hard limit is"):
         security_options.rlimits([f"nofile={hard + 1}"])
-    for text in ("nope=1", "core", "core=x", "core=5:4", "core=-2"):
+    for text in ("nope=1", "core", "core=x", "core=5:4", "core=-2", f"core={'9' * 5000}"):
         with pytest.raises(UsageError):
             security_options.rlimits([text])
 

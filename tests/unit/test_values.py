@@ -16,6 +16,8 @@ from rootless.spec import Spec
 if TYPE_CHECKING:
     from pathlib import Path
 
+MANY = "9" * 5000  # digits: more than int() takes
+
 
 @pytest.mark.parametrize(
     ("text", "size"),
@@ -41,13 +43,17 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("15", 15), ("RTMIN+3", 37), ("RTMAX", 64)]
+    ("text", "number"),
+    [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("15", 15), ("RTMIN+3", 37), ("RTMAX-1", 63), ("RTMAX", 64)],
 )
 def test_signals(text: str, number: int) -> None:
     assert values.signal_number(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "FOO", "-9", "SIG_DFL", "_IGN", "RTMIN+x", "TERM "])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "65", "FOO", "-9", "SIG_DFL", "_IGN", "RTMIN+x", "RTMIN+-5", "RTMIN3", "TERM ", MANY, f"RTMIN+{MANY}"],
+)
 def test_what_is_no_signal_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no signal"):
         values.signal_number(text)
@@ -229,7 +235,7 @@ def test_moments() -> None:
     assert logfile.moment("1h30m", now) == now - 5400 * 10**9
     assert logfile.moment("5", now) == 5 * 10**9
     assert logfile.moment("2023-11-14T22:13:20Z", now) == now
-    for text in ("yesterday", "5y", "2023-13-01", "h"):
+    for text in ("yesterday", "5y", "2023-13-01", "h", MANY):
         with pytest.raises(UsageError):
             logfile.moment(text, now)
 

@@ -10,6 +10,7 @@ from rootless.engine.transports.blobs import Folder
 from rootless.engine.transports.local import StoredImage
 from rootless.engine.transports.members import Members
 from rootless.errors import NotFoundError, UnsupportedError, UsageError
+from rootless.kernel.numbers import decimal
 
 if TYPE_CHECKING:
     from rootless.engine.transports.model import SourceImage
@@ -93,8 +94,9 @@ def _named(place: Place, found: list[SourceImage]) -> SourceImage:
     if not place.name:
         return _only(place, found)
     if place.name.startswith("@") and place.name[1:].isdecimal():
-        if int(place.name[1:]) < len(found):
-            return found[int(place.name[1:])]
+        number = decimal(place.name[1:], len(found) - 1)
+        if number is not None:
+            return found[number]
     else:
         wanted = docker_archive.full_name(place.name)
         for image in found:
