@@ -7,7 +7,6 @@ from typing import Annotated
 from rootless.cli.declare import argument, option
 
 Names = Annotated[list[str], argument("[CONTAINER]...")]
-Words = Annotated[list[str], argument("[CONTAINER] [ARG]...")]
 Latest = Annotated[bool, option("--latest", "-l", text="The container that was created last.")]
 Filters = Annotated[
     list[str], option("--filter", "-f", metavar="KEY=VALUE", text="Only what fits; see FILTERS in rpod(1).")

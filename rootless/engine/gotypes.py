@@ -1,4 +1,4 @@
-"""What a dict does not say of Go's values, and ``--format`` has to know: in a report, a plain dict is a struct.
+"""Go's types in a report, as ``--format`` tells them apart: a plain dict is a struct, ``Map`` is a map.
 
 A template that names a field which a struct does not have is a mistake; a map answers ``<no value>``.
 """

@@ -1,4 +1,4 @@
-"""Words that a user needs once, not at every command."""
+"""Warnings that each user gets once, not at every command: a file in the cache says which were shown."""
 
 from __future__ import annotations
 

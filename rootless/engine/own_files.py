@@ -1,4 +1,4 @@
-"""My files stay mine: with files of the user's own mounted, the program's user is the user.
+"""``--map-user``: a container that mounts the caller's own files runs its USER as the caller.
 
 An image's USER other than root is a subordinate id under the default map: it could not write to
 the user's directories, and what it wrote elsewhere would not be the user's. Where nothing was
@@ -28,7 +28,11 @@ _SAID = "map-user-said"
 
 
 def wanted(options: ContainerOptions, record: ContainerRecord, mounts: list[Wanted]) -> bool:
-    """Whether the container's user should be the user. Looks at nothing but ``options`` and the mounts' owners."""
+    """Whether the container's USER is to be the caller outside.
+
+    So it is where that USER is not root, a file or directory of the caller's is mounted, and no option says which
+    ids the container has. Raises UsageError for --map-user beside such an option.
+    """
     if options.map_user and (options.userns or options.uidmap or options.gidmap):
         raise UsageError("--map-user does not go together with --userns, --uidmap and --gidmap, which say it all")
     allowed = config.load().containers.map_user if options.map_user is None else options.map_user

@@ -1,4 +1,4 @@
-"""``rm``: a container and everything of it, in an order that a crash cannot turn into a half."""
+"""``rm``: a container and everything of it, in an order in which a crash leaves nothing half removed."""
 
 from __future__ import annotations
 

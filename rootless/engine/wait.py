@@ -1,4 +1,4 @@
-"""``wait``: until a container is in a state."""
+"""``wait``: block until containers have ended, or reached another state."""
 
 from __future__ import annotations
 

@@ -155,7 +155,6 @@ class Driver:
     """The base of all drivers, and the driver ``none``: a namespace with nothing but loopback."""
 
     name = "none"
-    needs_namespace = True
 
     def parse_options(self, text: str) -> dict[str, str]:
         """The driver's options from what stands behind the colon. Raises UsageError."""

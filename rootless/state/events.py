@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.state.record import ContainerRecord
 
-CONTAINER, IMAGE, VOLUME, SYSTEM = "container", "image", "volume", "system"
+CONTAINER, IMAGE, VOLUME = "container", "image", "volume"
 _VARIABLE = "RPOD_EVENT"
 # Labels may be as long as their author likes. A line is to fit into the environment of the monitor, too.
 _LONGEST_BYTES = 32768
