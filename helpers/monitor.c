@@ -26,6 +26,7 @@ struct monitor {
     struct options options;
     struct pump pump;
     struct check check;
+    struct mend mend;
     int signals_fd;
     int memory_fd; /* memory.events of the container's cgroup */
     bool oom;
@@ -54,15 +55,16 @@ void become(char **argv, unsigned first_fd)
 
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     /* Linux 5.9, older than overlay in a user namespace. */
     syscall(SYS_close_range, first_fd, ~0U, 0U);
+    signal(SIGIO, SIG_IGN); /* one of a watch may still be waiting, and would end us */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGIO, SIG_DFL);
     execve(argv[0], argv, environ);
 }
 
-/* A pid may be signalled only as long as it is our child: later it may be anybody's. */
-static bool is_child(pid_t pid)
+bool is_child(pid_t pid)
 {
     siginfo_t info;
 
@@ -82,11 +84,15 @@ static void reap(struct monitor *monitor)
             monitor->ended = true;
             monitor->status = status;
         }
-        if (pid == monitor->check.pid)
+        if (pid == monitor->check.job.pid)
             check_ended(&monitor->check);
+        if (pid == monitor->mend.job.pid)
+            mend_ended(&monitor->mend, &monitor->options);
         for (unsigned i = 0; i < monitor->options.helper_count; i++)
-            if (monitor->options.helpers[i] == pid)
+            if (monitor->options.helpers[i] == pid) {
                 monitor->options.helpers[i] = 0;
+                mend_helper_died(&monitor->mend);
+            }
     }
 }
 
@@ -101,7 +107,9 @@ static void signals_read(struct monitor *monitor)
     struct signalfd_siginfo info;
 
     while (read(monitor->signals_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo != SIGCHLD)
+        if (info.ssi_signo == SIGIO)
+            mend_look(&monitor->mend);
+        else if (info.ssi_signo != SIGCHLD)
             signal_init(monitor, (int)info.ssi_signo);
     reap(monitor);
 }
@@ -150,6 +158,7 @@ static void signals_open(struct monitor *monitor)
 
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGIO);
     for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
         sigaddset(&set, forwarded[i]);
     sigprocmask(SIG_SETMASK, &set, NULL);
@@ -163,7 +172,6 @@ static void signals_open(struct monitor *monitor)
         monitor->ended = true;
         monitor->status = W_EXITCODE(255, 0);
     }
-    reap(monitor); /* who ended before the exec sends no signal any more */
 }
 
 /* Waits until something happens or `until_ms` has come, and handles it. */
@@ -196,6 +204,11 @@ static void turn(struct monitor *monitor, int64_t until_ms)
 
 /* ---- the phases ---- */
 
+static int64_t earlier(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 static void run(struct monitor *monitor)
 {
     int64_t term_at_ms = NEVER, kill_at_ms = NEVER;
@@ -204,11 +217,13 @@ static void run(struct monitor *monitor)
     if (monitor->options.timeout_s > 0 && monitor->options.timeout_s < longest_s)
         term_at_ms = now_ms() + (int64_t)monitor->options.timeout_s * 1000;
     while (!monitor->ended) {
-        int64_t until_ms = term_at_ms < kill_at_ms ? term_at_ms : kill_at_ms;
+        int64_t commands_ms = earlier(monitor->check.due_ms, mend_due(&monitor->mend));
 
-        turn(monitor, monitor->check.due_ms < until_ms ? monitor->check.due_ms : until_ms);
-        if (!monitor->ended)
+        turn(monitor, earlier(commands_ms, earlier(term_at_ms, kill_at_ms)));
+        if (!monitor->ended) {
             check_run(&monitor->check);
+            mend_run(&monitor->mend);
+        }
         if (now_ms() >= term_at_ms) {
             signal_init(monitor, SIGTERM);
             term_at_ms = NEVER;
@@ -219,6 +234,7 @@ static void run(struct monitor *monitor)
         }
     }
     check_stop(&monitor->check);
+    mend_stop(&monitor->mend);
 }
 
 static void signal_helpers(const struct monitor *monitor, int number)
@@ -333,6 +349,8 @@ int main(int argc, char **argv)
     memory_open(&monitor);
     check_open(&monitor.check, &monitor.options);
     signals_open(&monitor);
+    mend_open(&monitor.mend, &monitor.options); /* a watch sends signals */
+    reap(&monitor); /* who ended before the exec sends no signal any more */
 
     run(&monitor);
     signal_helpers(&monitor, SIGTERM);

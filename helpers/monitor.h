@@ -14,6 +14,7 @@
 #define HELPERS_MAX 16
 #define CLIENTS_MAX 64
 #define LOCKS_MAX 4
+#define WATCHED_MAX 4
 #define KEPT_LOCK 3
 #define MS_MAX (1ULL << 40) /* of a time that is given in milliseconds */
 #define NEVER INT64_MAX
@@ -46,10 +47,15 @@ struct options {
     char **cleanup; /* argv of what is exec'ed at the end, NULL = nothing */
     char **check; /* argv of the health check, NULL = none */
     uint64_t check_ms; /* until it is run first */
+    char **mend; /* argv of what looks after the network, NULL = nothing */
+    const char *watched[WATCHED_MAX]; /* files: it is run when one of them has changed */
+    unsigned watched_count;
 };
 
 /* Fills `options` from argv; a message on standard error and false if they make no sense. */
 bool options_read(struct options *options, char **argv);
+/* One more process that ends with the container; false if there are too many. */
+bool options_add_helper(struct options *options, pid_t pid);
 
 /* A line on standard error: rpod-monitor: WHATPROBLEM. */
 void warn(const char *what, const char *problem);
@@ -59,6 +65,8 @@ void warn(const char *what, const char *problem);
  * Returns only when that fails.
  */
 void become(char **argv, unsigned first_fd);
+/* Whether it is our child, dead or alive: only then may it be signalled, for later it may be anybody's pid. */
+bool is_child(pid_t pid);
 
 /* Takes the room that record_end() needs. */
 void record_prepare(const struct options *options);
@@ -151,14 +159,25 @@ struct client {
     bool owed_exit;
 };
 
+/* A command beside the container (job.c). */
+struct job {
+    char **argv;
+    pid_t pid; /* 0: it does not run */
+    int answer_fd;
+};
+
+bool job_start(struct job *job);
+bool job_runs(const struct job *job);
+/* It has been reaped: its answer, as a string; false if it has none. */
+bool job_ended(struct job *job, char *answer, size_t size);
+void job_kill(const struct job *job);
+
 /* The health check: when it is due, and the one that runs. */
 struct check {
-    char **argv;
+    struct job job;
     uint64_t interval_ms;
     int64_t due_ms;
     int64_t started_ms;
-    pid_t pid; /* 0: none runs */
-    int answer_fd;
 };
 
 void check_open(struct check *check, const struct options *options);
@@ -168,6 +187,36 @@ void check_run(struct check *check);
 void check_ended(struct check *check);
 /* The container has ended: no check any more. */
 void check_stop(struct check *check);
+
+/* By which a changed or replaced file is known. All 0: it is not there. */
+struct stamp {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    time_t seconds;
+    long nanoseconds;
+};
+
+/* Keeping the network alive (mend.c). */
+struct mend {
+    struct job job;
+    int64_t due_ms, last_ms;
+    int64_t pause_ms; /* at least that long between two that helpers ask for */
+    const char *const *watched;
+    unsigned watched_count;
+    struct stamp stamps[WATCHED_MAX];
+};
+
+void mend_open(struct mend *mend, const struct options *options);
+/* The kernel says that something has changed in a watched directory. */
+void mend_look(struct mend *mend);
+void mend_helper_died(struct mend *mend);
+int64_t mend_due(const struct mend *mend);
+/* Starts it if it is due. */
+void mend_run(struct mend *mend);
+/* It has been reaped; the helpers that it started end with the container, too. */
+void mend_ended(struct mend *mend, struct options *options);
+void mend_stop(struct mend *mend);
 
 /* Takes one message of the program's for the service manager and passes on what it may say. */
 void notify_read(int fd, const char *manager);

@@ -3,7 +3,7 @@
 
 #include "monitor.h"
 
-enum kind { KIND_FD, KIND_PID, KIND_HELPER, KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_FORMAT, KIND_LOCK, KIND_HELD };
+enum kind { KIND_FD, KIND_PID, KIND_HELPER, KIND_FLAG, KIND_NUMBER, KIND_TEXT, KIND_FORMAT, KIND_LOCK, KIND_HELD, KIND_WATCH };
 
 struct option {
     const char *name;
@@ -33,6 +33,7 @@ static const struct option known[] = {
     {"--notify", KIND_FD, offsetof(struct options, notify_fd)},
     {"--notify-manager", KIND_TEXT, offsetof(struct options, notify_manager)},
     {"--check-ms", KIND_NUMBER, offsetof(struct options, check_ms)},
+    {"--watch", KIND_WATCH, 0},
     {"--lock", KIND_LOCK, 0},
     {"--keep-lock", KIND_FLAG, offsetof(struct options, keep_lock)},
     {"--wait-ms", KIND_NUMBER, offsetof(struct options, wait_ms)},
@@ -69,6 +70,20 @@ static bool read_format(struct options *options, const char *value)
     return true;
 }
 
+bool options_add_helper(struct options *options, pid_t pid)
+{
+    unsigned at = 0;
+
+    while (at < options->helper_count && options->helpers[at] != 0)
+        at++;
+    if (at == HELPERS_MAX)
+        return false;
+    options->helpers[at] = pid;
+    if (at == options->helper_count)
+        options->helper_count++;
+    return true;
+}
+
 static bool store(struct options *options, const struct option *option, const char *value)
 {
     char *field = (char *)options + option->offset;
@@ -81,6 +96,12 @@ static bool store(struct options *options, const struct option *option, const ch
     }
     if (option->kind == KIND_FORMAT)
         return read_format(options, value);
+    if (option->kind == KIND_WATCH) {
+        if (options->watched_count == WATCHED_MAX)
+            return false;
+        options->watched[options->watched_count++] = value;
+        return true;
+    }
     rest = number_read(value, &number);
     if (rest == NULL || *rest != '\0' || (option->kind != KIND_NUMBER && number > INT_MAX))
         return false;
@@ -92,10 +113,7 @@ static bool store(struct options *options, const struct option *option, const ch
         memcpy(field, &(bool){number != 0}, sizeof(bool));
         break;
     case KIND_HELPER:
-        if (options->helper_count == HELPERS_MAX)
-            return false;
-        options->helpers[options->helper_count++] = (pid_t)number;
-        break;
+        return options_add_helper(options, (pid_t)number);
     case KIND_LOCK:
         if (options->lock_count == LOCKS_MAX)
             return false;
@@ -108,21 +126,22 @@ static bool store(struct options *options, const struct option *option, const ch
     case KIND_HELD:
     case KIND_TEXT:
     case KIND_FORMAT:
+    case KIND_WATCH:
         break;
     }
     return true;
 }
 
-/* CLEANUP… [-- CHECK…] */
-static void read_commands(struct options *options, char **argv)
+/* The words up to the next "--", which becomes their end; NULL if there are none. What follows is the next `argv`. */
+static char **read_command(char ***argv)
 {
-    options->cleanup = *argv == NULL ? NULL : argv;
-    for (; *argv != NULL; argv++)
-        if (strcmp(*argv, "--") == 0) {
-            *argv = NULL;
-            options->check = argv[1] == NULL ? NULL : argv + 1;
-            break;
-        }
+    char **first = *argv;
+
+    while (**argv != NULL && strcmp(**argv, "--") != 0)
+        ++*argv;
+    if (**argv != NULL)
+        *(*argv)++ = NULL;
+    return *first == NULL ? NULL : first;
 }
 
 bool options_read(struct options *options, char **argv)
@@ -143,7 +162,10 @@ bool options_read(struct options *options, char **argv)
         const struct option *option;
 
         if (strcmp(*argv, "--") == 0) {
-            read_commands(options, argv + 1);
+            argv++;
+            options->cleanup = read_command(&argv);
+            options->check = read_command(&argv);
+            options->mend = read_command(&argv);
             break;
         }
         option = find(*argv);

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 
-from rootless import config
-from rootless.engine import facts, foreground, reconcile
+from rootless.engine import facts, foreground, names, reconcile
 from rootless.errors import StateError, StorageError, os_reason
 from rootless.kernel import files, userns
-from rootless.network import driver as networks
-from rootless.network import names
 from rootless.runtime import launch
-from rootless.runtime.plan import AccountsPlan, LaunchPlan, LogPlan, NetworkPlan
+from rootless.runtime.plan import AccountsPlan, LaunchPlan, LogPlan
 from rootless.state import events
 from rootless.state.container import Container, paused
 from rootless.state.containers import Containers
@@ -142,7 +139,6 @@ def _launch(container: Container, plan: LaunchPlan, record: Callable[[RunRecord]
 
 def _plan(container: Container, spec: Spec) -> LaunchPlan:
     record = container.record
-    settings = config.load()
     plan = LaunchPlan(
         container.id, spec, facts.root_plan(record, container.directory), container.run_directory, _log(container)
     )
@@ -157,7 +153,7 @@ def _plan(container: Container, spec: Spec) -> LaunchPlan:
     plan.joins = _join_pids(record)
     if record.uid_map:
         _shift(container, plan)
-    plan.network = _network(record, settings.network.mtu)
+    plan.network = names.network(record)
     plan.user, plan.groups = record.user, record.groups
     if record.accounts or record.userns.startswith("keep-id"):
         from rootless.engine import accounts
@@ -180,7 +176,9 @@ def _plan(container: Container, spec: Spec) -> LaunchPlan:
         plan.cleanup_argv += ["--lock", "3"]
     if record.health:
         _plan_check(container, plan)
-    _write_names(container, record, plan)
+    names.prepare(container, plan)
+    if names.cared_for(record):
+        plan.mend_argv = facts.command("__mend", container.id)
     if record.rare or "time" in plan.joins or "time" in spec.namespaces:
         from rootless.engine import rare
 
@@ -250,19 +248,6 @@ def _join_pids(record: ContainerRecord) -> dict[str, int]:
     return pids
 
 
-def _network(record: ContainerRecord, mtu: int) -> NetworkPlan | None:
-    """The driver for a network namespace of the container's own."""
-    if record.network.partition(":")[0] in ("host", "container", "ns"):
-        return None
-    driver = networks.get(record.network)
-    ports = []
-    if record.ports:
-        from rootless.network.ports import PortMapping
-
-        ports = [PortMapping.from_json(port) for port in record.ports]
-    return NetworkPlan(driver, ports, mtu, record.network_options)
-
-
 def _log(container: Container) -> LogPlan:
     record = container.record
     plan = LogPlan(record.log_driver, container.log_path, record.log_size_max, record.log_files_max)
@@ -297,38 +282,3 @@ def _rare_mounts(container: Container, record: ContainerRecord, plan: LaunchPlan
         from rootless.engine import overlays
 
         overlays.renew(container, numbers)
-
-
-def _write_names(container: Container, record: ContainerRecord, plan: LaunchPlan) -> None:
-    """hostname, and where the network is not shared hosts and resolv.conf, which belong to the container's root."""
-    texts = {"hostname": f"{record.hostname}\n"} if record.hostname else {}
-    if "network" not in record.join:
-        texts |= _addresses(record, plan)
-    for name, text in texts.items():
-        _write_in_place(f"{container.directory}/{name}", text)
-    if plan.shifted:
-        plan.given += [f"{container.directory}/{name}" for name in texts]
-
-
-def _addresses(record: ContainerRecord, plan: LaunchPlan) -> dict[str, str]:
-    own = [name for name in (record.hostname, record.name) if name]
-    resolver = plan.network.driver.resolver(plan.network.options) if plan.network else []
-    addresses = plan.network.driver.addresses(plan.network.options) if plan.network else names.Addresses()
-    return {
-        "hosts": names.hosts(own, addresses, record.add_host),
-        "resolv.conf": names.resolv_conf(
-            resolver, record.dns, record.dns_search, record.dns_option, loopback=record.network == "host"
-        ),
-    }
-
-
-def _write_in_place(path: str, text: str) -> None:
-    """The file is bound into the container by inode."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    try:
-        fd = os.open(path, flags, 0o644)
-    except PermissionError:
-        os.unlink(path)  # it was given to a shifted container's root
-        fd = os.open(path, flags, 0o644)
-    os.write(fd, text.encode())
-    os.close(fd)

@@ -104,9 +104,11 @@ class Connection:
     ``run_dir`` is the container's private directory for sockets; ``mtu`` in bytes, unless
     ``options`` say another. ``user_namespace`` (a descriptor) is where the helper has its
     rights when that is not the user namespace of ``pid``; the caller is a child subreaper then.
+    ``lifeline`` (a descriptor that the driver closes) is the pipe whose end the helper ends by,
+    where it is not a new one.
     """
 
-    __slots__ = ("mtu", "options", "pid", "ports", "run_dir", "user_namespace")
+    __slots__ = ("lifeline", "mtu", "options", "pid", "ports", "run_dir", "user_namespace")
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class Connection:
         mtu: int,
         options: Mapping[str, str],
         user_namespace: int = -1,
+        lifeline: int = -1,
     ) -> None:
         self.pid = pid
         self.run_dir = run_dir
@@ -123,6 +126,7 @@ class Connection:
         self.mtu = mtu
         self.options = options
         self.user_namespace = user_namespace
+        self.lifeline = lifeline
 
 
 class Started:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 
 from rootless.errors import NetworkError, UsageError
 from rootless.kernel import files
@@ -136,6 +137,19 @@ def _read_resolver(path: str) -> Resolver:
         return parse_resolv_conf(files.read_file(path, 1 << 20).decode("utf-8", "replace"))
     except OSError:
         return Resolver()
+
+
+def resolver_files() -> list[str]:
+    """The files that ``host_resolver`` reads, and what the first is a link to: each says when it has changed."""
+    found = [_RESOLV_CONF]
+    try:
+        target = os.path.normpath(os.path.join(os.path.dirname(_RESOLV_CONF), os.readlink(_RESOLV_CONF)))
+    except OSError:
+        return found  # no link, or there is none
+    found.append(target)
+    if os.path.dirname(target) == os.path.dirname(_RESOLVED) and target != _RESOLVED:
+        found.append(_RESOLVED)
+    return found
 
 
 def resolv_conf(

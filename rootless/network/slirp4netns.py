@@ -2,7 +2,7 @@
 
 It joins init's namespaces by itself, says on a pipe that it is ready (about 3 ms), publishes
 ports through its API socket, and ends when the last write end of its exit pipe is closed:
-the container's monitor holds that.
+the container's monitor holds that. One that takes a dead one's place gets the same pipe.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Slirp4netns(Driver):
             pass
         directory = os.open(wanted.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         ready, ready_inside = os.pipe()
-        exit_inside, exit_ = os.pipe()
+        exit_inside, exit_ = os.pipe() if wanted.lifeline < 0 else (wanted.lifeline, -1)
         words = words_file()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         fds = {0: null, 1: null, 2: words, _READY_FD: ready_inside, _EXIT_FD: exit_inside, _DIRECTORY_FD: directory}
@@ -90,7 +90,8 @@ class Slirp4netns(Driver):
             child = _start([path, *arguments], fds, wanted)
         except OSError as error:
             for fd in (ready, exit_, words, directory):
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
             raise NetworkError(f"slirp4netns cannot be started: {os_reason(error)}", HINT_INSTALL) from error
         finally:
             for fd in (ready_inside, exit_inside, null):
@@ -193,6 +194,16 @@ def _arguments(known: frozenset[str], mtu: int, options: Mapping[str, str], *, p
 
 
 def _start(command: list[str], fds: dict[int, int], wanted: Connection) -> int:
+    # With keep-id slirp4netns is another of the user's ids, and its socket must be open to the user himself.
+    # Nobody else reaches it: its directory is private.
+    before = os.umask(0)
+    try:
+        return _start_in_place(command, fds, wanted)
+    finally:
+        os.umask(before)
+
+
+def _start_in_place(command: list[str], fds: dict[int, int], wanted: Connection) -> int:
     if wanted.user_namespace < 0:
         return spawn.start([*command, str(wanted.pid), _INTERFACE], fds=fds)
     from rootless.kernel import nested
@@ -210,7 +221,7 @@ class _SlirpStarted(Started):
     def __init__(
         self, pid: int, exit_fd: int, ready: int, words: int, directory: int, ports: list[PortMapping]
     ) -> None:
-        super().__init__([pid], [exit_fd])
+        super().__init__([pid], [exit_fd] if exit_fd >= 0 else [])
         self._ready = ready
         self._words = words
         self._directory = directory

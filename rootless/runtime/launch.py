@@ -82,6 +82,7 @@ class _Launcher:
         self.report_fd = report_fd
         self.undo: list[Callable[[], object]] = []
         self.helpers: list[int] = []
+        self.lifelines: list[int] = []  # of those that are held, the pipes that the network's helper ends by
         self.held: list[int] = []
         self.cgroup = cgroup.Cgroup("")
         self.cgroup_fd = -1
@@ -196,6 +197,7 @@ class _Launcher:
             Connection(self.init_pid, plan.run_dir, network.ports, network.mtu, network.options, plan.outer_fd)
         )
         self.helpers += started.helpers
+        self.lifelines = list(started.held)
         self.held += started.held
         self.undo.append(started.stop)
         return started
@@ -259,6 +261,7 @@ class _Launcher:
                 cgroup=self.cgroup.path,
                 helpers=[[pid, process.start_ticks(pid)] for pid in self.helpers],
                 ports=[port.to_json() for port in network.ports] if network else [],
+                names_ns=self.plan.names_ns,
             )
         )
 
@@ -288,7 +291,7 @@ class _Launcher:
             argv += ["--cgroup", self.cgroup.path]
         if plan.notify:
             kept.append(plan.notify[0])
-        argv += ["--lock", str(plan.alive_fd), *monitor.arguments(plan)]
+        argv += ["--lock", str(plan.alive_fd), *monitor.arguments(plan, self.lifelines)]
         return argv, dict(os.environ) | (plan.events.environment() if plan.events else {}), kept
 
     def _stream_options(self) -> list[tuple[str, int]]:

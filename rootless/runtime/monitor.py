@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _FIRST_CHECK_MS = 1
 
 
-def arguments(plan: LaunchPlan) -> list[str]:
-    """The options of ``plan``, and the commands behind them."""
+def arguments(plan: LaunchPlan, lifelines: list[int]) -> list[str]:
+    """The options of ``plan``, and the commands behind them; ``lifelines`` are pipes that helpers end by."""
     argv = ["--exit-file", plan.exit_path, *_log(plan.log)]
     if plan.client_fd >= 0 or plan.gate is not None:
         # Whoever stays with the container ends its input; the input of one that was started with -d stays open.
@@ -26,9 +26,16 @@ def arguments(plan: LaunchPlan) -> list[str]:
         argv += ["--timeout", str(plan.timeout_s)]
     if plan.events is not None:
         argv += ["--event-log", plan.events.path]
-    if not plan.check_argv:
-        return [*argv, "--", *plan.cleanup_argv]
-    return [*argv, "--check-ms", str(_FIRST_CHECK_MS), "--", *plan.cleanup_argv, "--", *plan.check_argv]
+    if plan.check_argv:
+        argv += ["--check-ms", str(_FIRST_CHECK_MS)]
+    for path in plan.watched:
+        argv += ["--watch", path]
+    argv += ["--", *plan.cleanup_argv]
+    if plan.check_argv or plan.mend_argv:
+        argv += ["--", *plan.check_argv]
+    if plan.mend_argv:
+        argv += ["--", *plan.mend_argv, *(str(fd) for fd in lifelines)]
+    return argv
 
 
 def _log(log: LogPlan) -> list[str]:

@@ -162,6 +162,8 @@ class LaunchPlan(InitPlan):
         "keep_lock",
         "log",
         "meanwhile",
+        "mend_argv",
+        "names_ns",
         "notify",
         "open_stdin",
         "optional_limits",
@@ -169,6 +171,7 @@ class LaunchPlan(InitPlan):
         "stop_timeout_s",
         "timeout_s",
         "unmounted_later",
+        "watched",
     )
 
     def __init__(self, ident: str, spec: Spec, root: RootPlan, run_dir: str, log: LogPlan) -> None:
@@ -195,3 +198,6 @@ class LaunchPlan(InitPlan):
         self.optional_limits: frozenset[str] = frozenset()
         self.cleanup_argv: list[str] = []
         self.check_argv: list[str] = []  # the health check, which says itself when it is due again
+        self.mend_argv: list[str] = []  # what looks after the network when a helper died or a watched file changed
+        self.watched: list[str] = []
+        self.names_ns: dict[str, int] = {}  # hosts, resolv.conf -> st_mtime_ns as they were generated

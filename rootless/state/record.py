@@ -20,6 +20,10 @@ def _is_string(item: object) -> bool:
     return isinstance(item, str)
 
 
+def _is_number(item: object) -> bool:
+    return type(item) is int
+
+
 def is_object(item: object) -> bool:
     """Whether an item of a list is a JSON object."""
     return isinstance(item, dict)
@@ -286,13 +290,18 @@ class RunRecord(Record):
         "cgroup": "",
         "helpers": [],  # [[pid, start_ticks], …]
         "ports": [],
+        "names_ns": {},  # hosts, resolv.conf -> st_mtime_ns when rpod wrote it last: another one, and it is not ours
         "restarts": 0,
         "restart_delay_ms": 0,  # what was waited before this start
         "restart_at_ns": 0,  # when the next start comes, 0 = none is planned
         "error": "",  # why the last start failed
         "stopped_by_user": False,
     }
-    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {"helpers": _numbers(2), "ports": is_object}
+    ITEMS: ClassVar[Mapping[str, Callable[[object], bool]]] = {
+        "helpers": _numbers(2),
+        "names_ns": _is_number,
+        "ports": is_object,
+    }
     __slots__ = tuple(FIELDS)
 
     if TYPE_CHECKING:
@@ -305,6 +314,7 @@ class RunRecord(Record):
         cgroup: str
         helpers: list[list[int]]
         ports: list[dict[str, object]]
+        names_ns: dict[str, int]
         restarts: int
         restart_delay_ms: int
         restart_at_ns: int

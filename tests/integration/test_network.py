@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -65,6 +66,38 @@ def test_a_port_is_free_again_at_once_and_after_a_restart(rpod: Rpod, image: str
         wait_for(lambda: served(f"http://127.0.0.1:{port}/"))
         rpod.ok("restart", "-t", "0", "web")
     wait_for(lambda: served(f"http://127.0.0.1:{port}/"))
+
+
+def helper_of(rpod: Rpod, name: str, program: str) -> int:
+    """The process that connects a container's network, a child of its monitor; 0 if there is none now."""
+    monitor = rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", name)
+    found = subprocess.run(["pgrep", "-P", monitor, "-f", f"/{program} "], capture_output=True, text=True, check=False)
+    return int(found.stdout or 0)
+
+
+@pytest.mark.parametrize(
+    ("network", "userns"),
+    [("slirp4netns", "host"), ("slirp4netns", "keep-id"), ("slirp4netns", "nomap"), ("pasta", "host")],
+)
+def test_a_helper_that_was_killed_is_replaced(rpod: Rpod, image: str, network: str, userns: str) -> None:
+    if shutil.which(network) is None:
+        pytest.skip(f"{network} is not installed")
+    port = free_port()
+    words = ("--network", network, "--userns", userns, "--user", "0")
+    rpod.ok("run", "-d", "--name", "web", *words, "-p", f"127.0.0.1:{port}:80", image, *SERVER)
+    wait_for(lambda: served(f"http://127.0.0.1:{port}/"), what="the web server")
+    first = helper_of(rpod, "web", network)
+    assert first
+    os.kill(first, 9)
+    wait_for(lambda: helper_of(rpod, "web", network) not in (0, first), what="another helper")
+    wait_for(lambda: served(f"http://127.0.0.1:{port}/"), what="the web server again")
+    second = helper_of(rpod, "web", network)
+    monitor = int(rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "web"))
+    os.kill(monitor, 9)
+    wait_for(lambda: rpod.ok("ps", "-q") == "", what="the container's end")
+    wait_for(lambda: not os.path.exists(f"/proc/{second}"), what="the end of the new helper, too")
+    rpod.ok("rm", "web")
+    assert rpod.leftovers() == []
 
 
 def test_random_ports_ranges_and_exposed_ones(rpod: Rpod, image: str) -> None:

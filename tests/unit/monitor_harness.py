@@ -102,6 +102,7 @@ class Monitored:
         log_format: str = "k8s-file",
         before_exec: Any = None,
         check: str = "",
+        mend: str = "",
     ) -> None:
         self.folder = folder
         self.log = log or folder / "ctr.log"
@@ -109,7 +110,8 @@ class Monitored:
         self.cleaned = folder / "cleaned"
         self.pids = folder / "pids"
         self.lock = folder / "lock"
-        self._check = ["--", "/bin/sh", "-c", check] if check else []
+        self._check = ["--", *(["/bin/sh", "-c", check] if check else [])]
+        self._mend = ["--", "/bin/sh", "-c", mend] if mend else []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._address = str(folder / "attach")
         self._listener.bind(self._address)
@@ -164,7 +166,7 @@ class Monitored:
         if before is not None:
             before(init)
         script = f"ls -l /proc/$$/fd >{self.cleaned}.tmp; grep Sig /proc/self/status >>{self.cleaned}.tmp; "
-        cleanup = ["--", "/bin/sh", "-c", script + f"mv {self.cleaned}.tmp {self.cleaned}", *self._check]
+        cleanup = ["--", "/bin/sh", "-c", script + f"mv {self.cleaned}.tmp {self.cleaned}", *self._check, *self._mend]
         monitor = str(HELPERS / "rpod-monitor")
         os.execv(monitor, [monitor, "--pid", str(init), *words, *cleanup])
 

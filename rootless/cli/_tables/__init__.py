@@ -7,6 +7,7 @@ GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--s
 NOUNS = frozenset(['container', 'generate', 'healthcheck', 'image', 'manifest', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__check': '__check',
+ '__mend': '__mend',
  '__names': '__names',
  'attach': 'attach',
  'auto-update': 'auto_update',
