@@ -274,6 +274,10 @@ class Rare:
         str, option("--hosts-file", metavar="FILE", text="What /etc/hosts begins with: a file, or none.")
     ] = ""
     init_path: Annotated[str, option("--init-path", metavar="FILE", text="Another program for --init.")] = ""
+    limits: Annotated[
+        str,
+        option("--limits", metavar="MODE", text="best-effort: leave out, and say, limits that this user cannot set."),
+    ] = ""
     no_hostname: Annotated[bool, option("--no-hostname", text="Leave the image's /etc/hostname.")] = False
     no_hosts: Annotated[bool, option("--no-hosts", text="Leave the image's /etc/hosts.")] = False
     oom_score_adj: Annotated[

@@ -62,7 +62,7 @@ def prepare(container: Container, options: ExecOptions) -> join.JoinPlan:
     plan.groups = [] if options.user else container.record.groups
     plan.shifted = facts.is_shifted(container.record)
     plan.cgroup = state.run.cgroup
-    plan.limited = bool(set(limits.wanted(plan.spec.resources)) - facts.default_limits(plan.spec))
+    plan.limited = bool(set(limits.wanted(plan.spec.resources)) - facts.optional_limits(container.record, plan.spec))
     if personality := container.record.rare.get("personality"):
         from rootless.runtime.attributes import Attributes
 

@@ -12,6 +12,7 @@ from rootless import config, paths
 from rootless.errors import StorageError
 from rootless.kernel import fastjson, files, userns
 from rootless.kernel.userns import Extent, IdMap
+from rootless.runtime import limits
 from rootless.spec import Spec
 from rootless.storage import drivers
 from rootless.storage.layers import LayerStore
@@ -47,8 +48,10 @@ def cgroup_manager(record: ContainerRecord) -> str:
     return _CGROUP_MANAGERS.get(record.cgroups) or config.load().engine.cgroup_manager
 
 
-def default_limits(spec: Spec) -> frozenset[str]:
-    """The limits of ``spec`` that are rpod's defaults: without their controller a container runs all the same."""
+def optional_limits(record: ContainerRecord, spec: Spec) -> frozenset[str]:
+    """The limits of ``spec`` without whose controller the container runs all the same: rpod's defaults, or any."""
+    if "limits" in record.rare:
+        return frozenset(limits.wanted(spec.resources))
     return frozenset(("pids",)) if spec.resources.pids == config.load().containers.pids_limit else frozenset()
 
 

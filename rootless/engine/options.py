@@ -75,6 +75,7 @@ class RareOptions(Options):
     env_merge: list[str] = []
     hosts_file: str = ""
     init_path: str = ""
+    limits: str = ""
     no_hostname: bool = False
     no_hosts: bool = False
     oom_score_adj: int | None = None

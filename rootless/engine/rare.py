@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _INIT_PLACE = "/run/.rpod-init"
 _CLOCKS = ("monotonic", "boottime")
 _NS = 1_000_000_000
+_LIMIT_MODES = ("enforce", "best-effort")
 _MAX_HOSTS = 1 << 20
 _PERSONALITIES = ("LINUX", "LINUX32")
 _TMPFS_OF_READ_ONLY = ("/run", "/tmp", "/var/tmp")
@@ -43,14 +44,7 @@ _TMPFS_OF_READ_ONLY = ("/run", "/tmp", "/var/tmp")
 
 def check(options: ContainerOptions) -> None:
     """Options that make no sense, before anything is made. Raises UsageError, LimitError, UnsupportedError."""
-    if options.no_hosts and (options.add_host or options.hosts_file):
-        raise UsageError("--no-hosts and --add-host or --hosts-file exclude each other")
-    if options.no_hostname and options.hostname:
-        log.debug("--no-hostname: /etc/hostname is the image's, the host name is set all the same")
-    if options.hosts_file == "image":
-        raise UnsupportedError("--hosts-file image is not there", "--no-hosts leaves the image's /etc/hosts")
-    if options.hosts_file not in ("", "none"):
-        _hosts_base(options.hosts_file)
+    _check_names(options)
     if options.init_path:
         if not options.init:
             raise UsageError("--init-path needs --init")
@@ -58,6 +52,8 @@ def check(options: ContainerOptions) -> None:
             raise UsageError(
                 f"--init-path {options.init_path}: no program that can be run", "leave it out: rpod has one"
             )
+    if options.limits not in ("", *_LIMIT_MODES):
+        raise UsageError(f"--limits {options.limits}: unknown", " or ".join(_LIMIT_MODES))
     if options.personality and options.personality.upper() not in _PERSONALITIES:
         raise UsageError(f"--personality {options.personality}: unknown", " or ".join(_PERSONALITIES))
     if options.oom_score_adj is not None:
@@ -70,6 +66,17 @@ def check(options: ContainerOptions) -> None:
     _time_offsets(options.timens)
     if options.rootfs:
         _rootfs(options.image)
+
+
+def _check_names(options: ContainerOptions) -> None:
+    if options.no_hosts and (options.add_host or options.hosts_file):
+        raise UsageError("--no-hosts and --add-host or --hosts-file exclude each other")
+    if options.no_hostname and options.hostname:
+        log.debug("--no-hostname: /etc/hostname is the image's, the host name is set all the same")
+    if options.hosts_file == "image":
+        raise UnsupportedError("--hosts-file image is not there", "--no-hosts leaves the image's /etc/hosts")
+    if options.hosts_file not in ("", "none"):
+        _hosts_base(options.hosts_file)
 
 
 def _check_oom_score(score: int) -> None:
@@ -153,6 +160,8 @@ def note(options: ContainerOptions, record: ContainerRecord, store: Containers) 
     if options.rmi:
         rare["rmi"] = True
         record.auto_remove = True
+    if options.limits == "best-effort":
+        rare["limits"] = options.limits
     if options.personality:
         rare["personality"] = options.personality.upper()
     if offsets := _time_offsets(options.timens):

@@ -169,7 +169,7 @@ def _plan(container: Container, spec: Spec) -> LaunchPlan:
     plan.events = events.Reporter(record) if events.enabled() else None
     plan.cgroup_parent = record.cgroup_parent
     plan.cgroup_manager = facts.cgroup_manager(record)
-    plan.optional_limits = facts.default_limits(spec)
+    plan.optional_limits = facts.optional_limits(record, spec)
     plan.cleanup_argv = facts.command("cleanup", container.id)
     if record.restart != "no":
         plan.keep_lock = True

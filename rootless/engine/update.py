@@ -79,12 +79,12 @@ def _limit(container: Container, names: list[str], spec: Spec) -> Callable[[], N
         return lambda: None
     state = container.state()
     if not (state.running or state.waits):
-        kept = frozenset(set(limits.wanted(spec.resources)) - set(names)) | facts.default_limits(spec)
+        unchanged = frozenset(set(limits.wanted(spec.resources)) - set(names))
         cgroup.check(
             spec.resources,
             parent=container.record.cgroup_parent,
             wanted_manager=facts.cgroup_manager(container.record),
-            optional=kept,
+            optional=unchanged | facts.optional_limits(container.record, spec),
         )
         return lambda: None
     try:

@@ -38,14 +38,16 @@ def manager(wanted: str) -> str:
 class Cgroup:
     """The directory of a container's cgroup, made and limited; "" where there is none.
 
-    ``owned``: it was made for the container, so that everything in it is the container's.
+    ``owned``: it was made for the container, so that everything in it is the container's. ``lacking``
+    says which limits the user asked for do not hold in it.
     """
 
-    __slots__ = ("owned", "path")
+    __slots__ = ("lacking", "owned", "path")
 
-    def __init__(self, path: str, *, owned: bool = True) -> None:
+    def __init__(self, path: str, *, owned: bool = True, lacking: list[str] | None = None) -> None:
         self.path = path
         self.owned = owned
+        self.lacking = lacking or []
 
     def open(self) -> int:
         """A descriptor for a process to be born into it; -1 where there is none."""
@@ -71,7 +73,7 @@ def create(
     chosen = manager(wanted_manager)
     if chosen == "none":
         limits.refuse(resources, optional, [])
-        return Cgroup("")
+        return Cgroup("", lacking=limits.lacking(resources, []))
     if chosen == "split":
         base, leaf = split_own(), f"rpod-{ident}"
     elif chosen == "systemd":
@@ -89,7 +91,8 @@ def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *
 
     ``fresh``: one that a killed launcher left there is emptied and removed first, else it is taken as it is.
     """
-    possible = _possible(resources, optional, cgroup2.controllers(base))
+    available = cgroup2.controllers(base)
+    possible = _possible(resources, optional, available)
     limits.enable(base, possible)
     path = f"{base}/{leaf}"
     owned = fresh
@@ -101,7 +104,7 @@ def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *
         if owned:
             cgroup2.remove(path)
         raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
-    return Cgroup(path, owned=owned)
+    return Cgroup(path, owned=owned, lacking=limits.lacking(resources, available))
 
 
 def check(resources: Resources, *, parent: str, wanted_manager: str, optional: frozenset[str]) -> None:

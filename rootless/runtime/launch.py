@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from rootless import paths
+from rootless import log, paths
 from rootless.errors import LaunchError, NetworkError, RpodError
 from rootless.kernel import cgroup2, fastjson, process, syscalls, unix, userns
 from rootless.runtime import birth, cgroup, messages, monitor, program
@@ -123,6 +123,8 @@ class _Launcher:
             stop_timeout_s=plan.stop_timeout_s,
         )
         self.undo.append(lambda: cgroup2.remove(self.cgroup.path))
+        for words in self.cgroup.lacking:
+            log.warn(words)
         self.cgroup_fd = self.cgroup.open()
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.

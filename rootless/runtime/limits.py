@@ -26,6 +26,7 @@ _LIMITS = {  # field of Resources -> the file, whose name begins with the contro
     "io_device_weights": ("io.weight", "--blkio-weight-device"),
     "io_throttles": ("io.max", "--device-read-bps"),
 }
+_WITHOUT = "--limits best-effort starts it without"
 _THROTTLE_OPTIONS = {
     "rbps": "--device-read-bps",
     "riops": "--device-read-iops",
@@ -50,16 +51,31 @@ def controller_of(limit: str) -> str:
     return "" if name == "cgroup" else name
 
 
-def refuse(resources: Resources, optional: frozenset[str], available: list[str]) -> None:
-    """LimitError for a limit that is set, not ``optional``, and whose controller is not ``available``."""
+def refuse(resources: Resources, optional: frozenset[str], available: list[str], *, live: bool = False) -> None:
+    """LimitError for a limit that is set, not ``optional``, and whose controller is not ``available``.
+
+    ``live``: the container runs, and options of its creation are of no help.
+    """
     for limit in wanted(resources):
         controller = controller_of(limit)
         if controller and controller not in available and limit not in optional:
             raise LimitError(
                 f"{name_of(limit, resources)} needs the cgroup controller {controller!r}, "
                 "which is not delegated to this user",
-                _delegation_hint(),
+                _delegation_hint() if live or resources.foreign else f"{_WITHOUT}; to have it: {_delegation_hint()}",
             )
+
+
+def lacking(resources: Resources, available: list[str]) -> list[str]:
+    """A line for each limit that is set and does not hold, for its controller is not ``available``.
+
+    The number of processes is left out: it is limited by default, and nobody may have asked.
+    """
+    return [
+        f"{name_of(limit, resources)} does not hold: the cgroup controller {controller_of(limit)!r} is not delegated"
+        for limit in wanted(resources)
+        if limit != "pids" and controller_of(limit) not in ("", *available)
+    ]
 
 
 def name_of(limit: str, resources: Resources) -> str:

@@ -26,7 +26,7 @@ def change(path: str, names: list[str], resources: Resources) -> Callable[[], No
     base = os.path.dirname(path)
     kept = frozenset(set(limits.wanted(resources)) - set(names))
     available = cgroup2.controllers(base)
-    limits.refuse(resources, kept, available)
+    limits.refuse(resources, kept, available, live=True)
     limits.enable(base, [name for name in names if limits.controller_of(name) in available])
     before: list[tuple[str, str]] = []
 

@@ -42,6 +42,20 @@ def test_a_limit_holds_or_its_missing_controller_is_named(
     assert "hint" in done.err
 
 
+def test_best_effort_starts_without_what_is_not_delegated_and_says_so(rpod: Rpod, image: str) -> None:
+    words = ("--limits", "best-effort", "--cgroups", "disabled", "--memory", "64m", "--cpuset-cpus", "0")
+    done = rpod("run", "-d", "--name", "box", *words, image, "sleep", "1000")
+    assert done.code == 0, done
+    assert "--memory does not hold: the cgroup controller 'memory' is not delegated" in done.err
+    assert "--cpuset-cpus does not hold" in done.err
+    rpod.ok("exec", "box", "true")
+    again = rpod("restart", "-t", "0", "box")
+    assert again.code == 0, again
+    strict = rpod.fails("run", "--rm", *words[2:], image, "true")
+    assert "--limits best-effort starts it without" in strict
+    assert "enforce or best-effort" in rpod.fails("run", "--rm", "--limits", "some", image, "true")
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
