@@ -31,6 +31,7 @@ def facts() -> dict[str, str]:
         "tool": "/usr/bin/newuidmap",
         "path": "/etc/subuid",
         "kind": "net",
+        "profile": "rpod",
     }
 
 

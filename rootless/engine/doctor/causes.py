@@ -85,6 +85,12 @@ CAUSES = {
         ADMIN,
         _sysctl("kernel.apparmor_restrict_unprivileged_userns=0"),
     ),
+    "userns-profile": Cause(
+        "an AppArmor profile confines rpod, or what started it",
+        ADMIN,
+        advice="an administrator must allow user namespaces, and all capabilities in them, in the AppArmor profile "
+        "{profile}, or unload it: apparmor_parser -R /etc/apparmor.d/FILE",
+    ),
     "userns-chroot": Cause(
         "this is a chroot, in which the kernel allows no user namespaces",
         ADMIN,
@@ -168,11 +174,6 @@ CAUSES = {
         "the machine boots with cgroup v1, or with both versions",
         ADMIN,
         advice="boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line",
-    ),
-    "delegation-systemd": Cause(
-        "the session is in a cgroup that is not the user's",
-        USER,
-        "systemd-run --user --scope --property=Delegate=yes $SHELL",
     ),
     "delegation-none": Cause(
         "nobody delegated a cgroup to the user",

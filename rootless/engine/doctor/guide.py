@@ -26,6 +26,7 @@ _EXAMPLE = {
     "tool": "/usr/bin/newuidmap",
     "path": "/etc/subuid",
     "kind": "net",
+    "profile": "rpod",
 }
 
 

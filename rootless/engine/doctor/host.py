@@ -81,7 +81,8 @@ def delegation() -> Verdict:
             os.mkdir(child)
             os.rmdir(child)
         except OSError as error:
-            cause = "delegation-systemd" if systemctl.booted() else "delegation-none"
+            # Where systemd runs, it is asked; it was not, so it does not run for this user.
+            cause = "manager-missing" if systemctl.booted() else "delegation-none"
             return Verdict(f"no child can be made in {base}: {os_reason(error)}", cause)
     available = cgroup2.controllers(base)
     missing = [name for name in CONTROLLERS if name not in available]

@@ -146,16 +146,30 @@ def user_namespace() -> Verdict:
     try:
         capabilities = int(str(userns.call_inside(work, single_map())), 16)
     except RpodError as error:
-        return Verdict(error.message, _userns_cause())
+        profile = apparmor_profile()
+        return Verdict(error.message, _userns_cause(profile), {"profile": profile})
     return Verdict(f"{capabilities.bit_count()} capabilities inside")
 
 
-def _userns_cause() -> str:
+def apparmor_profile() -> str:
+    """The AppArmor profile that confines this process, "" if none does (apparmor(7))."""
+    try:
+        with open("/proc/self/attr/apparmor/current", encoding="ascii", errors="replace") as file:
+            label = file.read().strip("\0\n")
+    except OSError:
+        return ""  # the kernel has no AppArmor, or it is off
+    name, _, mode = label.rpartition(" ")
+    return name if mode == "(enforce)" else ""
+
+
+def _userns_cause(profile: str) -> str:
     if not os.path.exists("/proc/self/ns/user"):
         return "userns-kernel"
     for path, forbids, cause in _USERNS_SYSCTLS:
         if kernel_setting(path) == forbids:
             return cause
+    if profile:
+        return "userns-profile"
     if not _root_is_a_mount():
         return "userns-chroot"
     return "userns-seccomp" if status_field("Seccomp") == "2" else "userns-unknown"
