@@ -16,12 +16,13 @@ class Options:
     """Base: takes keyword values for the fields that a subclass declares, defaults for the rest."""
 
     def __init__(self, values: Mapping[str, object] | None = None) -> None:
-        for name, default in type(self).defaults().items():
-            setattr(self, name, list(default) if isinstance(default, list) else default)
-        for name, value in (values or {}).items():
-            if not hasattr(self, name):
-                raise TypeError(f"{type(self).__name__} has no field {name}")
-            setattr(self, name, value)
+        fields = type(self).defaults()
+        given = values or {}
+        if unknown := given.keys() - fields.keys():
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        for name, default in fields.items():
+            self.__dict__[name] = list(default) if isinstance(default, list) else default
+        self.__dict__.update(given)
 
     @classmethod
     def defaults(cls) -> dict[str, object]:

@@ -61,18 +61,23 @@ class Record:
         """Check and take over a JSON object read from ``path``; StorageError if it is none of this kind."""
         if not isinstance(value, dict):
             raise StorageError(f"{path}: not a record")
-        known: dict[str, object] = {}
-        for name, default in cls.FIELDS.items():
+        self = cls.__new__(cls)
+        for name, default in cls.FIELDS.items():  # `ps` does this 60 times for each container
             found = value.get(name, default)
-            if type(found) is not type(default) or not cls._holds(name, found):
+            if type(found) is not type(default):
                 raise StorageError(f"{path}: {name} is of the wrong type")
-            known[name] = found
-        return cls(**known)
+            if isinstance(found, list | dict):
+                if found and not cls._holds(name, found):
+                    raise StorageError(f"{path}: {name} is of the wrong type")
+                if found is default:
+                    found = found.copy()
+            setattr(self, name, found)
+        return self
 
     @classmethod
-    def _holds(cls, name: str, found: object) -> bool:
+    def _holds(cls, name: str, found: list[object] | dict[str, object]) -> bool:
         """Whether a list or an object holds what it should."""
-        items = found if isinstance(found, list) else found.values() if isinstance(found, dict) else ()
+        items = found if isinstance(found, list) else found.values()
         return all(map(cls.ITEMS.get(name, _is_string), items))
 
     def to_json(self) -> dict[str, object]:
