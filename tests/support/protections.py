@@ -119,8 +119,7 @@ PROTECTIONS = (
     ),
     _one(
         "ids out of range", "ids that wrap around to 0", "at most 2^32 - 2",
-        "rootless/kernel/userns.py", "return int(digits) if sane and int(digits) <= MAX_ID else None",
-        "return int(digits) if text.isdecimal() else None",
+        "rootless/kernel/userns.py", "return decimal(text, MAX_ID)", "return int(text) if text.isdecimal() else None",
         "attack/test_attack_runtime.py::test_ids_that_no_file_can_have",
     ),
     _one(
