@@ -153,16 +153,20 @@ def bench(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[d
 
 
 def transfer_rows(folder: Path, runtime: Path, runs: int, only: list[str]) -> Iterator[dict[str, object]]:
-    """Pull and push of a larger image."""
+    """Transfers of a larger image."""
     with contextlib.ExitStack() as stack:
         chosen = [case for case in transfers.cases(folder / "targets", stack) if wanted(case.name, only)]
-        if not chosen:
+        priced = wanted(transfers.CPU, only) or wanted(transfers.MEMORY, only)
+        if not chosen and not priced:
             return
         source = stack.enter_context(PlainRegistry(folder / "source"))
         image = transfers.write_image(folder / "large", source)
         pair = stack.enter_context(engines(folder / "transfers", runtime / "t", "overlay", image))
         for case in chosen:
             yield row(case.name, "ms", measure(pair, case, image, runs), case.target)
+        if priced:
+            for cost in transfers.costs(folder / "metered", stack, pair, image, runs):
+                yield row(cost.name, cost.unit, cost.values, cost.target)
 
 
 def bundle_row(folder: Path, runtime: Path, runs: int) -> dict[str, object]:

@@ -19,7 +19,7 @@ class Engine:
         self.name = name
         self.argv = argv
         self.env = env
-        self._pull = pull
+        self.pulling = pull
 
     def run(self, *args: str) -> None:
         """Run a command to its end, silently. Raises CalledProcessError when it fails.
@@ -56,7 +56,7 @@ class Engine:
 
     def pull(self, image: str) -> None:
         """Pull from a registry without TLS."""
-        self.output(*self._pull, image)
+        self.output(*self.pulling, image)
 
     def monitor_pid(self, container: str) -> int:
         """The process that stays for a running container."""

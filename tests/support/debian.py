@@ -12,7 +12,7 @@ from pathlib import Path
 
 from support import layout
 
-RECIPE = ("--mode=unshare", "--variant=important", "--include=less", "bookworm")
+RECIPE = ("--mode=unshare", "--variant=important", "--include=less,git,perl,python3,vim", "bookworm")
 SYSTEM = ("--mode=unshare", "--variant=minbase", "--include=systemd-sysv,dbus", "bookworm")
 
 
@@ -29,21 +29,26 @@ def tarball(recipe: tuple[str, ...] = RECIPE) -> Path:
     return path
 
 
+# What lies where it lies in the layers above the first, which has all else.
+_LAYERS = ("usr/share/", "usr/lib/", "usr/share/doc/", "usr/bin/")
+
+
+def _layer_of(name: str) -> int:
+    fitting = [prefix for prefix in _LAYERS if name.removeprefix("./").startswith(prefix)]
+    return 1 + _LAYERS.index(max(fitting, key=len)) if fitting else 0
+
+
 def _split(source: Path) -> list[bytes]:
-    """The same files in three layers: documentation, libraries, and everything else below them."""
-    buffers = [io.BytesIO() for _ in range(3)]
+    """The same files in five layers."""
+    buffers = [io.BytesIO() for _ in range(1 + len(_LAYERS))]
     with contextlib.ExitStack() as stack:
         writers = [
             stack.enter_context(tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT)) for buffer in buffers
         ]
         archive = stack.enter_context(tarfile.open(source))
         for member in archive:
-            name = member.name.removeprefix("./")
-            where = 1 if name.startswith("usr/share/") else 2 if name.startswith("usr/lib/") else 0
             # A hard link stays in the layer of its file, or the layer would have no such file.
-            if member.islnk():
-                target = member.linkname.removeprefix("./")
-                where = 1 if target.startswith("usr/share/") else 2 if target.startswith("usr/lib/") else 0
+            where = _layer_of(member.linkname if member.islnk() else member.name)
             writers[where].addfile(member, archive.extractfile(member) if member.isreg() else None)
     return [buffer.getvalue() for buffer in buffers]
 
