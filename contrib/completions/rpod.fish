@@ -5,7 +5,7 @@ function __rpod_path
     for word in (commandline -opc)[2..-1]
         if test $skip = 1
             set skip 0
-        else if contains -- $word --log-level --storage-driver
+        else if contains -- $word --log-level --runtime --storage-driver
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
@@ -174,6 +174,7 @@ complete -c rpod -n '__rpod_at volume' -a rm -d 'Remove volumes'
 complete -c rpod -n '__rpod_at volume' -a umount -d 'The end of volume mount, which has nothing to undo: print the names'
 complete -c rpod -n '__rpod_at volume' -a unmount -d 'The end of volume mount, which has nothing to undo: print the names'
 complete -c rpod -n '__rpod_at' -l log-level -r -d 'What to say: error, warn, info or debug (warn).'
+complete -c rpod -n '__rpod_at' -l runtime -r -d 'Who starts new containers: rpod, crun, runc or a path.'
 complete -c rpod -n '__rpod_at' -l storage-driver -r -d 'auto, overlay or fuse-overlayfs.'
 complete -c rpod -n '__rpod_at' -s v -l version -d 'Print the version.'
 complete -c rpod -n '__rpod_in attach "container attach"' -l detach-keys -r -d 'Keys that leave the container running (ctrl-p,ctrl-q).'
@@ -319,6 +320,7 @@ complete -c rpod -n '__rpod_in create "container create"' -l retry-delay -r -d '
 complete -c rpod -n '__rpod_in create "container create"' -l rm -d 'Remove the container when it has ended.'
 complete -c rpod -n '__rpod_in create "container create"' -l rmi -d 'Remove the container when it has ended, and its image.'
 complete -c rpod -n '__rpod_in create "container create"' -l rootfs -d 'IMAGE is a directory of the host: DIR, or DIR:O to leave it as it is.'
+complete -c rpod -n '__rpod_in create "container create"' -l runtime -r -d 'Who starts it: rpod, crun, runc or a path (containers.toml).'
 complete -c rpod -n '__rpod_in create "container create"' -l sdnotify -r -d 'Who tells systemd READY=1: container, conmon, healthy, ignore.'
 complete -c rpod -n '__rpod_in create "container create"' -l security-opt -r -d 'seccomp=FILE, no-new-privileges, mask=PATH …'
 complete -c rpod -n '__rpod_in create "container create"' -l shm-size -r -d 'The size of /dev/shm (64m).'
@@ -716,6 +718,7 @@ complete -c rpod -n '__rpod_in run "container run"' -l retry-delay -r -d 'The pa
 complete -c rpod -n '__rpod_in run "container run"' -l rm -d 'Remove the container when it has ended.'
 complete -c rpod -n '__rpod_in run "container run"' -l rmi -d 'Remove the container when it has ended, and its image.'
 complete -c rpod -n '__rpod_in run "container run"' -l rootfs -d 'IMAGE is a directory of the host: DIR, or DIR:O to leave it as it is.'
+complete -c rpod -n '__rpod_in run "container run"' -l runtime -r -d 'Who starts it: rpod, crun, runc or a path (containers.toml).'
 complete -c rpod -n '__rpod_in run "container run"' -l sdnotify -r -d 'Who tells systemd READY=1: container, conmon, healthy, ignore.'
 complete -c rpod -n '__rpod_in run "container run"' -l security-opt -r -d 'seccomp=FILE, no-new-privileges, mask=PATH …'
 complete -c rpod -n '__rpod_in run "container run"' -l shm-size -r -d 'The size of /dev/shm (64m).'

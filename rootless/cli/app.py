@@ -24,6 +24,9 @@ def options(
     log_level: Annotated[
         str, declare.option("--log-level", metavar="LEVEL", text="What to say: error, warn, info or debug (warn).")
     ] = "warn",
+    runtime: Annotated[
+        str, declare.option("--runtime", metavar="NAME", text="Who starts new containers: rpod, crun, runc or a path.")
+    ] = "",
     storage_driver: Annotated[
         str, declare.option("--storage-driver", metavar="DRIVER", text="auto, overlay or fuse-overlayfs.")
     ] = "",
@@ -33,7 +36,7 @@ def options(
     if version:
         print(f"rpod version {rootless.__version__}")
         raise typer.Exit(0)
-    fast.apply_globals({"log_level": log_level, "storage_driver": storage_driver})
+    fast.apply_globals({"log_level": log_level, "runtime": runtime, "storage_driver": storage_driver})
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 

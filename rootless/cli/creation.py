@@ -75,6 +75,9 @@ class Isolation:
         option("--map-user", text="With files of yours mounted, a program that is not root is you (true)."),
     ] = None
     privileged: Annotated[bool, option("--privileged", text="All that the user may do, nothing hidden.")] = False
+    runtime: Annotated[
+        str, option("--runtime", metavar="NAME", text="Who starts it: rpod, crun, runc or a path (containers.toml).")
+    ] = ""
     security_opt: Annotated[
         list[str], option("--security-opt", metavar="OPTION", text="seccomp=FILE, no-new-privileges, mask=PATH …")
     ] = []

@@ -62,10 +62,11 @@ def apply_globals(values: dict[str, Any]) -> None:
     if level not in log.LEVELS:
         raise UsageError(f"--log-level {level}: there is no such level", ", ".join(log.LEVELS))
     log.set_level(level)
-    if values.get("storage_driver"):
-        from rootless import config
+    for name, key in (("storage_driver", "storage.driver"), ("runtime", "engine.runtime")):
+        if values.get(name):
+            from rootless import config
 
-        config.override("storage.driver", values["storage_driver"])
+            config.override(key, values[name])
 
 
 def parse(argv: list[str]) -> Parsed:

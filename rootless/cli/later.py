@@ -107,7 +107,6 @@ _OF_RUN = (
     "network-alias",
     "pod",
     "pod-id-file",
-    "runtime",
     "seccomp-policy",
     "secret",
 )
@@ -176,7 +175,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         "remote",
         "root",
         "runroot",
-        "runtime",
         "runtime-flag",
         "ssh",
         "storage-opt",

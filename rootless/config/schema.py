@@ -205,6 +205,10 @@ class Engine(Section):
         "takes the first that works.",
         words=CGROUP_MANAGERS,
     )
+    runtime: str = field(
+        "rpod",
+        "Who starts new containers: rpod itself, or another OCI runtime, by its name (crun, runc) or path.",
+    )
 
 
 class Events(Section):

@@ -62,6 +62,10 @@ def _make(options: ContainerOptions, image: Image, store: Containers, rare: Modu
     record = _record(options, image, store)
     if rare is not None:
         rare.note(options, record, store)
+    if runtime := options.runtime or config.load().engine.runtime:
+        from rootless.engine import other_runtime
+
+        other_runtime.note(options, record, runtime)
     wanted = _mounts(options, image, store)
     used = [found for found in (image, *(mount.image for mount in wanted)) if found is not None and found.id]
     for found in used:

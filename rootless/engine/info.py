@@ -79,7 +79,7 @@ def _host(settings: Config) -> dict[str, object]:
         "memFree": memory.get("MemFree", 0),
         "memTotal": memory.get("MemTotal", 0),
         "monitor": {"path": f"{helpers}/rpod-monitor", "version": rootless.__version__},
-        "ociRuntime": {"name": "rpod", "path": f"{helpers}/rpod-init", "version": rootless.__version__},
+        "ociRuntime": _runtime(settings, f"{helpers}/rpod-init"),
         "os": "linux",
         "pasta": _program("pasta"),
         "security": _security(),
@@ -89,6 +89,16 @@ def _host(settings: Config) -> dict[str, object]:
         "swapTotal": memory.get("SwapTotal", 0),
         "uptime": _uptime(),
     }
+
+
+def _runtime(settings: Config, own: str) -> dict[str, object]:
+    """Who starts new containers, and what it says of its version."""
+    from rootless.engine import other_runtime
+
+    path = other_runtime.find(settings.engine.runtime)
+    if not path:
+        return {"name": "rpod", "path": own, "version": rootless.__version__}
+    return {"name": os.path.basename(path), "path": path, "version": spawn.run([path, "--version"]).text}
 
 
 def _meminfo() -> dict[str, int]:

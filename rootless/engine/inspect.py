@@ -50,7 +50,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "HostnamePath": f"{container.directory}/hostname",
         "HostsPath": f"{container.directory}/hosts",
         "OCIConfigPath": f"{container.directory}/config.json",
-        "OCIRuntime": "rpod",
+        "OCIRuntime": str(record.rare.get("runtime", "rpod")).rpartition("/")[2],
         "LogPath": container.log_path,
         "Name": record.name,
         "RestartCount": state.run.restarts if state.run else 0,

@@ -173,6 +173,7 @@ class ContainerOptions(ResourceOptions, RareOptions):
     replace: bool = False
     restart: str = "no"
     rm: bool = False
+    runtime: str = ""  # "": as containers.toml says
     sdnotify: str = "container"
     security_opt: list[str] = []
     shm_size: str = ""

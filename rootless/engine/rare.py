@@ -263,6 +263,10 @@ def prepare(plan: LaunchPlan, container: Container) -> None:
         plan.spec.namespaces["time"] = f"/proc/{plan.joins.pop('time')}/ns/time"
     if "time" in plan.spec.namespaces or "personality" in rare or "hooks" in rare:
         plan.extras = _extras(plan, container)
+    if "runtime" in rare:
+        from rootless.engine import other_runtime
+
+        other_runtime.prepare(plan, container)
 
 
 def _extras(plan: LaunchPlan, container: Container) -> Extras:

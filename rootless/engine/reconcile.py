@@ -25,6 +25,10 @@ def release(container: Container) -> None:
     if run is not None and run.boot_id == paths.boot_id():
         _end_survivors(run)
         cgroup2.remove(run.cgroup)
+    if os.path.exists(f"{container.directory}/runtime"):
+        from rootless.engine import other_runtime
+
+        other_runtime.forget(container)
     for name in ("attach", "gate", "slirp.sock"):
         try:
             os.unlink(f"{container.run_directory}/{name}")

@@ -34,6 +34,9 @@ It runs as an ordinary user, who needs a user namespace in config.json (`rpod-ru
 writes one), or as root of a user namespace that an engine has made, as rootless Podman does. Real root
 is refused without a user namespace: there is no device controller.
 
+The other way round, `rpod --runtime crun` (runc, or the path of another) lets that runtime start rpod's containers;
+`runtime` under `[engine]` in `containers.toml` does so for all.
+
 ## Commands
 """
 _STATES = """\

@@ -55,6 +55,14 @@ class Newborn:
                 raise LaunchError(f"the container's init ended early ({messages.exit_status(self.pid)})")
             on_message(message)
 
+    def dismiss(self) -> None:
+        """Let it undo what it did, and wait for its end: it is another runtime's stage."""
+        self.channel.close()
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass  # it has failed itself, and was waited for
+
     def kill(self) -> None:
         """End it, with all that it has started in its pid namespace."""
         try:
@@ -91,6 +99,10 @@ def _be_init(plan: InitPlan, streams: Streams, ours: messages.Channel, theirs: m
         for fd in streams.outside:
             if fd >= 0:
                 os.close(fd)
+        if plan.foreign is not None:
+            from rootless.runtime import foreign
+
+            foreign.main(plan, theirs, streams)
         from rootless.runtime import init  # here: the id maps are being written meanwhile
 
         init.main(plan, theirs, streams)

@@ -56,7 +56,7 @@ def main(plan: InitPlan, channel: messages.Channel, streams: Streams) -> None:
 
             def pass_gate() -> int:
                 nonlocal channel
-                channel = _wait_at_gate(plan, channel)
+                channel = wait_at_gate(plan, channel)
                 return channel.fileno()
 
             hook = plan.extras.before_exec if plan.extras is not None else None
@@ -78,7 +78,7 @@ def main(plan: InitPlan, channel: messages.Channel, streams: Streams) -> None:
     os._exit(1)
 
 
-def _wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel:
+def wait_at_gate(plan: InitPlan, channel: messages.Channel) -> messages.Channel:
     """Tell the launcher that only exec is left, and wait until somebody starts the container; the channel to him."""
     channel.send("ready")
     assert plan.gate is not None
@@ -103,16 +103,16 @@ def _set_up(plan: InitPlan, channel: messages.Channel, streams: Streams, prepare
     if plan.network is not None:
         plan.network.driver.configure_inside()
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
-    root = _mount_root(plan, channel)
+    root = mount_root(plan, channel)
     if plan.copy_up:
-        _fill_volumes(plan, root)
+        fill_volumes(plan, root)
     for mount in spec.mounts:
         if mount.type == drivers.FUSE:
-            mounts.place_tree(_receive_root(channel), mount, root)
+            mounts.place_tree(receive_root(channel), mount, root)
         else:
             mounts.perform(mount, root)
     _make_devices(spec, root)
-    _decide_user(plan, root)
+    decide_user(plan, root)
     if plan.chown:
         from rootless.runtime import chown
 
@@ -148,7 +148,7 @@ def hand_on(descriptors: Iterable[int]) -> None:
         os.set_inheritable(fd, True)
 
 
-def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
+def mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
     """Mount the image's layers, put the launcher's mount of them in its place, or take a directory as it is."""
     merged = plan.root.merged
     if plan.root.driver == drivers.DIRECTORY:
@@ -161,7 +161,7 @@ def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
                 f"the overlay root cannot be mounted: {os_reason(error)}", "try --storage-driver fuse-overlayfs"
             ) from error
     else:
-        tree = _receive_root(channel)
+        tree = receive_root(channel)
         target = plan.root_target if plan.shifted else os.open(merged, os.O_PATH | os.O_DIRECTORY)
         syscalls.move_mount(tree, target)
         os.close(target)
@@ -169,7 +169,7 @@ def _mount_root(plan: InitPlan, channel: messages.Channel) -> mounts.Root:
     return mounts.Root.at(merged)
 
 
-def _receive_root(channel: messages.Channel) -> int:
+def receive_root(channel: messages.Channel) -> int:
     """The next detached mount that the launcher made with fuse-overlayfs."""
     mounted = channel.receive()
     if mounted.kind != "root":
@@ -177,7 +177,7 @@ def _receive_root(channel: messages.Channel) -> int:
     return mounted.fd
 
 
-def _fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
+def fill_volumes(plan: InitPlan, root: mounts.Root) -> None:
     """Copy what the image has at a new volume's place into the volume."""
     from rootless.storage import copyup
 
@@ -209,7 +209,7 @@ def _make_devices(spec: Spec, root: mounts.Root) -> None:
     os.close(dev)
 
 
-def _decide_user(plan: InitPlan, root: mounts.Root) -> None:
+def decide_user(plan: InitPlan, root: mounts.Root) -> None:
     """Look up who runs the program, and give whom the image does not know an account."""
     if plan.user is None:
         return

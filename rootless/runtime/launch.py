@@ -125,7 +125,10 @@ class _Launcher:
         self.undo.append(lambda: cgroup2.remove(self.cgroup.path))
         for words in self.cgroup.lacking:
             log.warn(words)
-        self.cgroup_fd = self.cgroup.open()
+        if plan.foreign is not None:
+            plan.foreign.cgroup = self.cgroup.path  # it moves the container there itself
+        else:
+            self.cgroup_fd = self.cgroup.open()
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
         roots = self._fuse_roots()
@@ -138,15 +141,15 @@ class _Launcher:
             plan.gate, plan.parent_stays = unix.listen(plan.gate_path, 1), True
             plan.launchers_own = [self.report_fd]
         newborn = birth.start_init(plan, self.streams, self.cgroup_fd, hidden=hidden)
-        self.undo.append(newborn.kill)
+        self.undo.append(newborn.kill if plan.foreign is None else newborn.dismiss)
         self.init_pid, channel = newborn.pid, newborn.channel
         writing = None if plan.maps is None or plan.shifted else userns.MapWriting(self.init_pid, plan.maps)
-        if writing is not None and plan.unmounted_later:
+        if writing is not None and plan.unmounted_later and plan.foreign is None:
             self.held.append(os.open(f"/proc/{self.init_pid}/ns/mnt", os.O_RDONLY))
         listener = unix.listen(plan.attach_path, _BACKLOG)
         if writing is not None:
             writing.finish()
-        network = self._start_network()
+        network = self._start_network() if plan.foreign is None else None
         if network is not None and self._init_closes_itself():
             # The helper finds the namespaces through init's /proc entries.
             network.finish()
@@ -157,12 +160,11 @@ class _Launcher:
             channel.send("root", fd=self._mount_fuse(root, user_namespace))
         if roots:
             os.close(user_namespace)
-        self._write_record()  # while init sets up
-        if network is not None:
-            self._finish(network, newborn)
-        if plan.gate is None:
-            channel.send("go")  # init finds it there when it is ready
+        if plan.foreign is None:
+            self._connect(network, newborn)  # while init sets up
         newborn.await_ready(self._on_message)
+        if plan.foreign is not None:
+            self._connect(self._start_network(), newborn)  # of the process that the other runtime has made
         self.streams.close_inside()
         argv, environment, kept = self._monitor_command(listener)
         if plan.gate is None:
@@ -203,6 +205,14 @@ class _Launcher:
         self.held += started.held
         self.undo.append(started.stop)
         return started
+
+    def _connect(self, network: Started | None, newborn: birth.Newborn) -> None:
+        """Write down what there is, wait for the network, and leave word that the program may begin."""
+        self._write_record()
+        if network is not None:
+            self._finish(network, newborn)
+        if self.plan.gate is None:
+            newborn.channel.send("go")  # it is found there when all is ready
 
     @staticmethod
     def _finish(network: Started, newborn: birth.Newborn) -> None:
@@ -245,6 +255,10 @@ class _Launcher:
     def _on_message(self, message: messages.Message) -> None:
         if message.kind == "tty":
             self.streams.master = message.fd
+        elif message.kind == "created":
+            pid = message.values["pid"]
+            assert isinstance(pid, int)
+            self.init_pid = pid
 
     def _record_cgroup(self, path: str) -> None:
         """Before the cgroup is made: whoever comes after a launcher that was killed finds it here."""

@@ -6,6 +6,7 @@ from            kind       meaning
 launcher        mapped     the id maps are written: set up
 launcher        root       carries the root's detached mount, where fuse-overlayfs serves it
 init            tty        carries the master of the container's pseudo-terminal (a descriptor)
+stage           created    another runtime has made the container's first process (runtime/foreign.py)
 init            ready      everything is set up; only exec is left
 launcher        go         (exec) whoever asked for the terminal has it
 launcher, gate  go         the network is ready, or the container is started: exec

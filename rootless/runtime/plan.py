@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rootless.network.driver import Driver
     from rootless.network.ports import PortMapping
     from rootless.runtime.extras import Extras
+    from rootless.runtime.foreign import Foreign
     from rootless.spec import Mount, Spec
     from rootless.state.events import Reporter
     from rootless.storage.drivers import RootPlan
@@ -82,6 +83,7 @@ class InitPlan:
         "chown",
         "copy_up",
         "extras",
+        "foreign",
         "gate",
         "given",
         "groups",
@@ -120,6 +122,7 @@ class InitPlan:
         self.preserve_fds = 0
         self.preserved: list[int] = []  # descriptors beyond these that the program gets, under their numbers
         self.extras: Extras | None = None  # the rare wishes of a config.json that another engine wrote
+        self.foreign: Foreign | None = None  # another runtime, which does what init does otherwise
         self.gate: socket | None = None  # a listening socket: whoever connects there says "go", not the launcher
         self.launchers_own: list[int] = []  # descriptors that init must not hold while it waits at the gate
         self.parent_stays = False  # with a gate: init is to die with its launcher, which becomes the monitor

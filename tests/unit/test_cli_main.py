@@ -63,6 +63,7 @@ FAILS = [
     (["ps", "--format", "{{.Nope"], "--format: {{ that is not closed", "man rpod"),
     (["ps", "-q", "--format", "json"], "--quiet and --format exclude each other", ""),
     (["--log-level", "loud", "ps"], "--log-level loud: there is no such level", "debug"),
+    (["--runtime", "nope", "info"], "--runtime nope: there is no such program", "crun"),
     (["--storage-driver", "zfs", "ps"], "--storage-driver must be one of", ""),
     (["inspect", "--type", "pod", "x"], "--type pod: there is no such type", "container"),
     (["wait", "-i", "soon", "x"], "--interval soon: not a time", "ms, s, m or h"),

@@ -11,7 +11,7 @@ _rpod() {
     local cur=${COMP_WORDS[COMP_CWORD]} path='' verbs options valued kind word last='' i
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
-        if [[ $last == --log-level || $last == --storage-driver ]]; then last=''; continue; fi
+        case $last in --log-level | --runtime | --storage-driver) last=''; continue ;; esac
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
@@ -175,7 +175,7 @@ function __rpod_path
     for word in (commandline -opc)[2..-1]
         if test $skip = 1
             set skip 0
-        else if contains -- $word --log-level --storage-driver
+        else if contains -- $word --log-level --runtime --storage-driver
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
