@@ -72,6 +72,7 @@ def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
         from rootless.engine import stop
 
         stop.stop(container, 0)
+        reconcile.release(container)  # as long as the record of this run names its cgroup
         container.forget_exit()
         container.put_back(None, None)  # as if it had never been set up
     if container.is_alive():

@@ -12,6 +12,7 @@ from rootless.kernel import files
 
 MOUNT = "/sys/fs/cgroup"
 _FREEZE_WAIT_S = 10.0
+_DEATH_WAIT_S = 10.0  # on a busy machine what was killed needs its turn to die
 
 
 def unified() -> bool:
@@ -67,12 +68,13 @@ def remove(path: str) -> None:
     """Remove a container's cgroup with the ones made below it; what is still busy is killed first."""
     if not path:
         return
-    for _ in range(50):
+    deadline = time.monotonic() + _DEATH_WAIT_S
+    while time.monotonic() < deadline:
         try:
             _remove_tree(path)
             return
-        except FileNotFoundError:
-            return
+        except (FileNotFoundError, PermissionError):
+            return  # gone, or not ours to remove
         except OSError:
             kill(path)
             time.sleep(0.01)
