@@ -16,7 +16,7 @@ from rootless.runtime import join
 from rootless.runtime.streams import Streams
 from rootless.state import events
 from rootless.state import health as records
-from rootless.state.container import not_running
+from rootless.state.container import not_running, paused
 from rootless.state.health import HEALTHY, UNHEALTHY, Health, Healthcheck
 
 TYPE_CHECKING = False
@@ -47,7 +47,10 @@ def run(container: Container) -> bool:
     check = records.check_of(container)
     if check is None:
         raise StateError(f"container {container.name} has no health check", "rpod run --health-cmd COMMAND …")
-    if not container.state().running:
+    state = container.state()
+    if state.status == "paused":
+        raise paused(container)  # a program that does not move is neither healthy nor ill
+    if not state.running:
         raise not_running(container)
     with _lock(container, wait=True) or files.Lock("", -1):
         outcome = _perform(container, check.test, check.timeout_ms)
