@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.leaks import SessionScan, wait_until_gone
 from support.shell import Rpod, wait_for
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def pytest_sessionstart() -> None:
         signal.signal(number, action)
     if os.geteuid() == 0:
         pytest.exit("run the tests as an ordinary user: contrib/check, or tests/testbed --user NAME pytest …", 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory, runtime_base: Path) -> Iterator[None]:
+    """The last thing of a run: no process, mount, namespace, cgroup, socket or temporary file of it is there."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield  # workers run beside each other: what one uses would be what another one left
+        return
+    scan = SessionScan(tmp_path_factory.getbasetemp(), runtime_base)
+    before = set(scan.lines())
+    yield
+    wait_until_gone(lambda: sorted(set(scan.lines()) - before))
 
 
 @pytest.fixture(scope="session")

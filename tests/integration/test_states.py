@@ -17,7 +17,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from support.shell import wait_for
+from support.shell import program, wait_for
+
+from rootless.cli import commands, declare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from support.shell import Rpod
 
+assert commands.__all__  # importing them declares them
 STATES = ("created", "initialized", "running", "paused", "stopping", "exited")
 TABLE = """
 verb                       created      initialized  running      paused       stopping     exited
@@ -56,7 +59,15 @@ diff NAME                  =            =            =            =            =
 commit -q NAME             =            =            =            =            =            =
 export -o /dev/null NAME   =            =            =            =            =            =
 cp NAME:/etc/passwd -      =            =            =            =            =            =
+cp /etc/passwd NAME:/copy  =            =            =            =            =            =
+healthcheck run NAME       !P           !P           =            !P           =,p          !P
+mount NAME                 =            !p           !p           !p           !p           =
+generate systemd NAME      =            =            =            =            =            =
+create --volumes-from NAME --name by-NAME IMAGE  =  =  =         =            =            =
 """
+# Verbs that say nothing about one container, or need another one; what is mounted decides about unmount, no state.
+ELSEWHERE = {"container run", "container unmount"}
+HEALTH = ("--health-cmd", "true", "--health-interval", "disable")
 ONCE = "mkdir /once 2>/dev/null || exec sleep 1000; exit 3"  # ends the first time
 DEAF = ("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done")
 
@@ -102,13 +113,13 @@ class Subject:
     def _make(self) -> None:
         ok, name = self.rpod.ok, self.name
         if self.state == "exited":
-            assert self.rpod("run", "--name", name, self.image, "sh", "-c", ONCE).code == 3
+            assert self.rpod("run", "--name", name, *HEALTH, self.image, "sh", "-c", ONCE).code == 3
         elif self.state == "stopping":
-            ok("run", "-d", "--name", name, self.image, *DEAF)
+            ok("run", "-d", "--name", name, *HEALTH, self.image, *DEAF)
             wait_for(lambda: "up" in ok("logs", name))
             self.stopping = self.rpod.start("stop", "-t", "100", name, stdout=subprocess.DEVNULL)
         else:
-            ok("create", "--name", name, self.image, "sleep", "1000")
+            ok("create", "--name", name, *HEALTH, self.image, "sleep", "1000")
             for verb in {"initialized": ["init"], "running": ["start"], "paused": ["start", "pause"]}.get(
                 self.state, []
             ):
@@ -122,6 +133,29 @@ class Subject:
             self.stopping = None
 
 
+def filled(words: list[str], name: str, state: str, image: str) -> list[str]:
+    """A verb of the table as it is typed for the container ``name``."""
+    known = {"NAME": name, "STATE": state, "IMAGE": image, "by-NAME": f"by-{name}"}
+    argv = [known.get(word, word.replace("NAME:", f"{name}:")) for word in words]
+    return ["unshare", *program(), *argv] if argv[0] == "mount" else argv
+
+
+def test_the_table_has_every_verb() -> None:
+    typed = {" ".join(words) for words, _ in cells("created")}
+    verbs = {
+        path
+        for command in declare.COMMANDS
+        for path in command.paths
+        if path.startswith(("container ", "healthcheck ", "generate "))
+    }
+    missing = {
+        path
+        for path in verbs - ELSEWHERE
+        if not any(f"{line} ".startswith((f"{path} ", f"{path.removeprefix('container ')} ")) for line in typed)
+    }
+    assert missing <= {"container ls", "container list", "container ps"}, missing
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_verbs(rpod: Rpod, image: str, state: str) -> None:
     subject = Subject(rpod, image, state)
@@ -129,8 +163,10 @@ def test_verbs(rpod: Rpod, image: str, state: str) -> None:
         stack.callback(subject.drop)
         for words, cell in cells(state):
             name = subject.ready()
-            argv = [{"NAME": name, "STATE": state}.get(word, word.replace("NAME:", f"{name}:")) for word in words]
+            argv = filled(words, name, state, image)
             done = rpod(*argv, timeout_s=30)
+            if argv[0] == "create":
+                rpod.ok("rm", f"by-{name}")
             if "other" in argv and done.code == 0:
                 rpod.ok("rename", "other", name)
             expected = "!" if cell.startswith("!") else cell.partition(",")[0]
@@ -155,12 +191,12 @@ def subject_hint(text: str) -> bool:
     return "is being stopped" in text
 
 
-NAMING = [words for words, _ in cells("running") if "NAME" in words or "NAME:/etc/passwd" in words]
+NAMING = [words for words, _ in cells("running") if any("NAME" in word for word in words)]
 
 
-def verbs_by_name(name: str) -> Iterator[list[str]]:
+def verbs_by_name(name: str, image: str) -> Iterator[list[str]]:
     for words in NAMING:
-        yield [word.replace("NAME", name).replace("STATE", "exited") for word in words]
+        yield filled(words, name, "exited", image)
 
 
 def test_removing(rpod: Rpod, image: str) -> None:
@@ -169,7 +205,7 @@ def test_removing(rpod: Rpod, image: str) -> None:
     record = rpod.data / "containers" / ident / "container.json"
     kept = record.read_bytes()
     record.unlink()
-    for argv in verbs_by_name("half"):
+    for argv in verbs_by_name("half", image):
         done = rpod(*argv)
         if argv[:2] == ["rm", "-f"]:
             assert done.code == 0, done
@@ -191,7 +227,7 @@ def test_dead(rpod: Rpod, image: str) -> None:
     ident = rpod.ok("create", "--name", "broken", image, "true")
     (rpod.data / "containers" / ident / "container.json").write_text("{")
     other = rpod.ok("create", "--name", "whole", image, "true")
-    for argv in verbs_by_name(ident[:12]):
+    for argv in verbs_by_name(ident[:12], image):
         if argv[0] in ("rm", "wait") or argv[:2] in (["container", "exists"], ["stop", "-t"]):
             continue
         done = rpod(*argv)

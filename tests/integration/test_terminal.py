@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -203,12 +201,3 @@ def test_job_control_inside(rpod: Rpod, image: str) -> None:
         pty.expect("# ")
         pty.type("exit 4\r")
         assert pty.wait() == 4
-
-
-def test_a_hundred_megabytes_through_attach(rpod: Rpod, image: str) -> None:
-    """Both ways at once, byte for byte, and the program's input ends with the client's."""
-    data = random.Random(1).randbytes(1 << 20) * 100
-    rpod.ok("run", "-di", "--name", "echo", "--log-driver", "none", image, "cat")
-    done = rpod("attach", "echo", stdin=data, timeout_s=300)
-    assert done.code == 0
-    assert hashlib.sha256(done.raw).hexdigest() == hashlib.sha256(data).hexdigest()

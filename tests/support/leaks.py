@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rootless.kernel import cgroup2, process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support.shell import Rpod
 
@@ -36,15 +36,15 @@ def own_cgroup() -> str:
     return outer if outer.startswith(f"{cgroup2.MOUNT}/") and os.access(f"{outer}/cgroup.procs", os.W_OK) else own
 
 
-class Leaks:
-    """A moment before; ``found()`` says what is there now and was not then."""
+class Scan:
+    """Everything that can be left behind, as lines; ``places`` are the directories that name it as ours."""
 
-    def __init__(self, rpod: Rpod) -> None:
-        self._rpod = rpod
+    def __init__(self, *places: Path) -> None:
+        self._places = places
         self._cgroup = own_cgroup()
-        self._before = set(self._everything())
 
-    def _everything(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """What is there now."""
         yield from self._processes()
         yield from self._mounts()
         yield from self._cgroups()
@@ -52,20 +52,20 @@ class Leaks:
 
     def _processes(self) -> Iterator[str]:
         relative = self._cgroup.removeprefix(cgroup2.MOUNT)
-        home = os.fsencode(f"={self._rpod.home}/")
+        marks = [os.fsencode(f"={place}/") for place in self._places]
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
             ticks = process.start_ticks(int(entry.name))
             group = _read(entry / "cgroup").decode().strip().removeprefix("0::")
             ours = bool(relative) and (group + "/").startswith(relative + "/")
-            if ticks and (ours or home in _read(entry / "environ")):
+            if ticks and (ours or any(mark in _read(entry / "environ") for mark in marks)):
                 words = _read(entry / "cmdline").replace(b"\0", b" ").decode("utf-8", "replace")
                 yield f"process {entry.name} {ticks}: {words}"
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            if str(self._rpod.home) in line or str(self._rpod.runtime) in line:
+            if any(str(place) in line for place in self._places):
                 yield f"mount {line}"
 
     def _cgroups(self) -> Iterator[str]:
@@ -73,25 +73,74 @@ class Leaks:
             yield f"cgroup {path}"
 
     def _files(self) -> Iterator[str]:
+        for path in Path(tempfile.gettempdir()).glob("rpod-run-*"):
+            if _is_own(path):
+                yield f"temporary {path}"
+
+
+class SessionScan(Scan):
+    """What a whole run of the tests may leave: nothing but pytest's own directories."""
+
+    def lines(self) -> Iterator[str]:
+        """The sockets of the places, too, and everything new that is this user's where temporary files are."""
+        yield from super().lines()
+        for line in Path("/proc/net/unix").read_text().splitlines():
+            path = line.split(maxsplit=7)[7:]
+            if path and any(path[0].startswith(f"{place}/") for place in self._places):
+                yield f"socket {path[0]}"
+
+    def _files(self) -> Iterator[str]:
+        for folder in {tempfile.gettempdir(), "/dev/shm", "/dev/mqueue", "/run/netns"}:
+            for path in _listed(Path(folder)):
+                if _is_own(path) and path not in self._places:
+                    yield f"temporary {path}"
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+class Leaks(Scan):
+    """A moment before; ``found()`` says what is there now and was not then."""
+
+    def __init__(self, rpod: Rpod) -> None:
+        super().__init__(rpod.home, rpod.runtime)
+        self._rpod = rpod
+        self._before = set(self.lines())
+
+    def _files(self) -> Iterator[str]:
+        yield from super()._files()
         data, runtime = self._rpod.data, self._rpod.runtime / "rpod"
         yield from (f"file {path}" for path in data.glob("probe-*"))
         folders = [data / name for name in ("containers", "names", "staging", "volumes")]
         for folder in (*folders, runtime / "containers"):
             yield from (f"file {path}" for path in folder.glob("*"))
-        for path in Path(tempfile.gettempdir()).glob("rpod-run-*"):
-            if path.lstat().st_uid == os.geteuid():
-                yield f"temporary {path}"
 
     def found(self) -> list[str]:
         """What is new and still there."""
-        return sorted(set(self._everything()) - self._before)
+        return sorted(set(self.lines()) - self._before)
 
     def assert_none(self, *also: str, timeout_s: float = WAIT_S) -> None:
         """Fail if something stays for ``timeout_s``; ``also`` are beginnings of lines that are fine."""
-        deadline = time.monotonic() + timeout_s
-        while left := [line for line in self.found() if not line.startswith(also or ("\0",))]:
-            assert time.monotonic() < deadline, "\n".join(["left behind:", *left])
-            time.sleep(0.05)
+        wait_until_gone(lambda: [line for line in self.found() if not line.startswith(also or ("\0",))], timeout_s)
+
+
+def wait_until_gone(found: Callable[[], list[str]], timeout_s: float = WAIT_S) -> None:
+    """Fail with what ``found`` finds if there is something for ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while left := found():
+        assert time.monotonic() < deadline, "\n".join(["left behind:", *left])
+        time.sleep(0.05)
 
 
 class Canary:
