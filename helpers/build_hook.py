@@ -12,6 +12,7 @@ and with ``--sanitize`` dynamically, so that AddressSanitizer and UBSan can look
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import platform
 import shlex
@@ -104,21 +105,16 @@ class HelpersHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it writes a wheel; ``version`` is ``standard`` or ``editable``."""
-        self.scratch: str | None = None
         if version == "editable":
             build(HERE.parent / "rootless" / "_bin")
         else:
             # Not in the tree: it may belong to somebody else.
-            self.scratch = tempfile.mkdtemp(prefix="rpod-build-")
-            for path in build(Path(self.scratch)):
+            scratch = tempfile.mkdtemp(prefix="rpod-build-")
+            atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # also after an error, which has no finalize
+            for path in build(Path(scratch)):
                 build_data["force_include"][str(path)] = f"rootless/_bin/{path.name}"
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
-
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Called by hatchling when the wheel is written."""
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def main() -> None:

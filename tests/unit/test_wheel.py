@@ -130,8 +130,10 @@ def test_the_source_distribution_can_build_the_wheel(tmp_path: Path) -> None:
 
 def test_without_a_compiler_the_build_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    result = hatch("wheel", tmp_path, env={"PATH": str(tmp_path / "bin")})
+    (tmp_path / "tmp").mkdir()
+    result = hatch("wheel", tmp_path, env={"PATH": str(tmp_path / "bin"), "TMPDIR": str(tmp_path / "tmp")})
     assert result.returncode != 0
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert "there is no C compiler here" in result.stderr
     assert "apt-get install gcc" in result.stderr
     assert "Traceback" not in result.stderr
