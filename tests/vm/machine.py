@@ -1,9 +1,9 @@
 """A Debian machine with systemd, in qemu: made once, booted in a minute, lost without regret.
 
 Nothing here needs root. ``mmdebstrap`` and ``mke2fs`` work in user namespaces, qemu emulates the
-processor (or uses /dev/kvm where the user may open it), and the machine is reached over ssh through a
-port of the loopback interface. The image is kept under a hash of its recipe, so a changed recipe makes
-a new one; each test run works on a copy.
+processor (or uses /dev/kvm where that works), and the machine is reached over ssh through a port of
+the loopback interface. The image is kept under a hash of its recipe, so a changed recipe makes a new
+one, and so is a machine that sleeps right after its boot; each test run works on a copy.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+import qemu
 
 USER = "dora"
 UID = 1000
@@ -25,10 +28,11 @@ OTHER_SSH = 2222  # ports of the machine that can be reached from here, beside s
 WEB = 8080
 HOST = "10.0.2.2"  # what the machine calls this one (qemu's user network)
 PACKAGES = (
-    "busybox-static cron dbus dbus-user-session fuse-overlayfs iproute2 libpam-systemd linux-image-cloud-amd64 "
-    "openssh-server procps python3 python3-venv slirp4netns systemd systemd-sysv udev uidmap"
+    "apparmor busybox-static cron dbus dbus-user-session dmsetup e2fsprogs fuse-overlayfs iproute2 libpam-systemd "
+    "linux-image-cloud-amd64 openssh-server passt procps python3 python3-venv slirp4netns systemd systemd-sysv udev "
+    "uidmap"
 ).split()
-PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "newuidmap", "unshare", "ssh", "ssh-keygen")
+PROGRAMS = (qemu.PROGRAM, "mmdebstrap", "mke2fs", "newuidmap", "unshare", "ssh", "ssh-keygen")
 _SIZE = "3G"
 _SETUP = f"""
 set -e
@@ -102,6 +106,23 @@ def build() -> Path:
     return home
 
 
+def _copy(source: Path, target: Path) -> None:
+    _call(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)], 300)
+
+
+def _sleeping(image: Path) -> Path:
+    """The folder of a machine that was put to sleep after its boot: ``memory`` and ``disk``."""
+    home = image / qemu.warm_name()
+    if (home / "disk").exists():
+        return home
+    fresh = home.with_name(f"{home.name}.{os.getpid()}")
+    fresh.mkdir()
+    with tempfile.TemporaryDirectory() as work, Machine(Path(work), cold=True) as machine:
+        machine.fall_asleep(fresh)
+    os.rename(fresh, home)
+    return home
+
+
 # Runs in a user namespace where the owners of the files exist. The device nodes come from devtmpfs.
 _PACK = """
 mkdir "$1/tree"
@@ -114,24 +135,51 @@ rm -rf "$1/tree" "$1/root.tar"
 
 
 class Machine:
-    """One machine on a copy of the image's disk, in ``work``; a context manager that ends it."""
+    """One machine on a copy of the image's disk, in ``work``; a context manager that ends it.
 
-    def __init__(self, work: Path) -> None:
+    Where the processor is emulated, it is the sleeping one that wakes up; ``cold``: it is booted all the same.
+    """
+
+    def __init__(self, work: Path, *, cold: bool = False) -> None:
         self._image = build()
         self._work = work
         self._qemu: subprocess.Popen[bytes] | None = None
         self._ports = {inside: _free_port() for inside in (22, OTHER_SSH, WEB)}
         self._disk = work / "disk"
         self.console = work / "console.log"
-        _call(["cp", "--sparse=always", "--reflink=auto", str(self._image / "disk"), str(self._disk)], 300)
+        self._accelerator = qemu.accelerator(self._image)
+        asleep = None if cold or self._accelerator != "tcg" else _sleeping(self._image)
+        self._memory = asleep / "memory" if asleep else None
+        _copy((asleep or self._image) / "disk", self._disk)
 
     def __enter__(self) -> Machine:
-        self.boot()
+        if self._memory is None or not self._wake(self._memory):
+            self.boot()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._disk.unlink()
+
+    def _wake(self, memory: Path) -> bool:
+        """Go on where the sleeping machine was; whether that works. Its clock is set right."""
+        self._start("-incoming", f"exec:cat {shlex.quote(str(memory))}")
+        try:
+            qemu.go_on(self._work / "qmp")
+            self.wait_for_ssh(120)
+        except (MachineError, OSError):
+            self.kill()
+            _copy(self._image / "disk", self._disk)
+            return False
+        self.ok(f"date -s @{time.time():.0f}", user="root")
+        return True
+
+    def fall_asleep(self, folder: Path) -> None:
+        """Be kept in ``folder`` as it is now, and end."""
+        qemu.save(self._work / "qmp", folder / "memory")
+        assert self._qemu is not None
+        self._qemu.wait(60)
+        _copy(self._disk, folder / "disk")
 
     def _forwards(self) -> str:
         return ",".join(f"hostfwd=tcp:127.0.0.1:{port}-:{inside}" for inside, port in self._ports.items())
@@ -146,25 +194,14 @@ class Machine:
 
     def boot(self, timeout_s: float = 300, *, login: bool = True) -> None:
         """Switch it on and (with ``login``) wait until ssh answers."""
-        argv = [
-            *("nice", "-n", "5", "qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max"),
-            *("-smp", "2", "-m", "2048", "-display", "none", "-monitor", "none", "-no-reboot"),
-            *("-serial", f"file:{self.console}"),
-            *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
-            *("-netdev", f"user,id=net,{self._forwards()}", "-device", "virtio-net-pci,netdev=net"),
-            *(
-                "-device",
-                "virtio-rng-pci",
-                "-kernel",
-                str(self._image / "vmlinuz"),
-                "-initrd",
-                str(self._image / "initrd"),
-            ),
-            *("-append", "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off"),
-        ]
-        self._qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._start()
         if login:
             self.wait_for_ssh(timeout_s)
+
+    def _start(self, *more: str) -> None:
+        argv = qemu.command(self._image, self._disk, self.console, self._forwards(), self._accelerator)
+        argv += ["-qmp", f"unix:{self._work}/qmp,server=on,wait=off", *more]
+        self._qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def wait_for_ssh(self, timeout_s: float = 300) -> None:
         """Wait until the user can log in."""
