@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 
 import rootless
 from rootless import log, paths
-from rootless.errors import RpodError, os_reason
+from rootless.errors import DiskFullError, RpodError, os_reason
 from rootless.kernel.codecache import CodeCache
 
 _INTERRUPTED, _BROKEN_PIPE, _ENGINE = 130, 141, 125
@@ -28,7 +29,8 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         return _BROKEN_PIPE
     except OSError as error:
-        _report(RpodError(os_reason(error), _trace()))
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        _report(DiskFullError(os_reason(error)) if full else RpodError(os_reason(error), _trace()))
     except MemoryError:
         _report(RpodError("out of memory"))
     except Exception as error:  # noqa: BLE001 - the user gets a line, the developer the file

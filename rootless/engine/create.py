@@ -388,7 +388,7 @@ def _write_cidfile(path: str, ident: str) -> None:
         return
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        os.write(fd, ident.encode())
+        files.write_all(fd, ident.encode(), path)
         os.close(fd)
     except OSError as error:
         raise UsageError(f"--cidfile: {os_reason(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rootless import config
+from rootless.kernel import files
 from rootless.network import driver as networks
 from rootless.network import names
 from rootless.runtime.plan import NetworkPlan
@@ -72,7 +73,7 @@ def _write(path: str, text: str) -> int:
         os.unlink(path)  # it was given to a shifted container's root
         fd = os.open(path, flags, 0o644)
     try:
-        os.write(fd, text.encode())
+        files.write_all(fd, text.encode(), path)
         return os.fstat(fd).st_mtime_ns
     finally:
         os.close(fd)

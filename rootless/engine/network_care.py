@@ -83,7 +83,7 @@ def _rewrite(path: str, text: str) -> int:
     def write() -> int:
         fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
         try:
-            os.write(fd, text.encode())
+            files.write_all(fd, text.encode(), path)
             return os.fstat(fd).st_mtime_ns
         finally:
             os.close(fd)

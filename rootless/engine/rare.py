@@ -308,7 +308,7 @@ def _write_hosts(path: str, base: str) -> None:
         own = os.read(fd, _MAX_HOSTS)
         os.lseek(fd, 0, os.SEEK_SET)
         os.ftruncate(fd, 0)
-        os.write(fd, base.encode() + (b"" if base.endswith("\n") or not base else b"\n") + own)
+        files.write_all(fd, base.encode() + (b"" if base.endswith("\n") or not base else b"\n") + own, path)
     finally:
         os.close(fd)
 

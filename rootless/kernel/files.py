@@ -19,6 +19,17 @@ def _temporary_name(path: str) -> str:
     return f"{path}.{os.getpid()}.{_token}.tmp"
 
 
+def write_all(fd: int, data: bytes | memoryview, path: str | None = None) -> None:
+    """Write everything: a disk that is nearly full takes a part. ``path`` is for the error's words."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        error.filename = path
+        raise
+
+
 def write_atomic(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Replace ``path`` by ``data``: readers see the old or the new content, never a part.
 
@@ -28,16 +39,17 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, data, path)
             if sync:
                 os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass  # why it could not be replaced says more
         raise
     if sync:
         sync_directory(os.path.dirname(path))

@@ -8,7 +8,7 @@ import os
 import zstandard
 
 from rootless.errors import RpodError, StorageError, os_reason
-from rootless.kernel import fastjson, process, syscalls, userns
+from rootless.kernel import fastjson, files, process, syscalls, userns
 from rootless.storage.assembly import FILE, LENGTH, NAME, PAIR, PIECE, REPLACED
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class Archive:
         def work() -> None:
             # Also those of other archives that are open: their readers would never be told that nobody reads.
             process.close_all_but((data, verdict))
-            _write_all(verdict, _send(self._directory, self._info.diff_id, data))
+            files.write_all(verdict, _send(self._directory, self._info.diff_id, data))
 
         try:
             self._pid = userns.fork_inside(work)
@@ -93,7 +93,7 @@ def _send(directory: str, diff_id: str, target: int) -> bytes:
 
     def write(data: bytes) -> None:
         hashing.update(data)
-        _write_all(target, data)
+        files.write_all(target, data)
 
     said: list[str] = []
     try:
@@ -210,9 +210,3 @@ class _Exact:
         start = self._position
         self._position += size
         return self._buffer[start : self._position]
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

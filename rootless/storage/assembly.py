@@ -24,6 +24,8 @@ import struct
 
 import zstandard
 
+from rootless.kernel import files
+
 NAME = "assembly.zst"
 REPLACED = "replaced"
 LENGTH = struct.Struct("<I")
@@ -95,6 +97,4 @@ class Recorder:
             self._output.clear()
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        files.write_all(self._fd, data)

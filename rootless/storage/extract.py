@@ -229,7 +229,7 @@ class Extractor:
     def _write(self, fd: int, name: bytes, entry: Entry) -> None:
         far = self._is_far(name)
         while piece := self._archive.piece():
-            write_all(fd, piece)
+            files.write_all(fd, piece)
             if far and self._record is not None:
                 self._record.raw(piece)
         if self._record is not None and not far:
@@ -247,7 +247,7 @@ class Extractor:
             left = length
             while left:
                 piece = piece or self._archive.piece()
-                write_all(fd, piece[:left])
+                files.write_all(fd, piece[:left])
                 if far and self._record is not None:
                     self._record.raw(piece[:left])
                 left, piece = left - min(left, len(piece)), piece[left:]
@@ -364,12 +364,6 @@ def _is_directory(path: bytes) -> bool:
     if not stat.S_ISDIR(mode):
         raise StorageError(f"{shown(path)} is not a directory, and something is to be unpacked in it")
     return True
-
-
-def write_all(fd: int, data: memoryview) -> None:
-    """Write everything."""
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _joined(folder: bytes, base: bytes) -> bytes:

@@ -56,13 +56,9 @@ class Staging:
         try:
             files.make_private(self.directory)
             while True:
-                path = f"{self.directory}/{os.urandom(8).hex()}"
-                lock = files.Lock.acquire(path + _LOCK)
-                assert lock is not None
-                if _is_current(lock):
-                    os.mkdir(path, 0o700)
-                    return Staged(path, lock)
-                lock.release()  # a sweeper took the file away between our open and our lock
+                staged = _attempt(f"{self.directory}/{os.urandom(8).hex()}")
+                if staged is not None:
+                    return staged
         except OSError as error:
             raise StorageError(f"cannot make a staging directory: {os_reason(error)}") from error
 
@@ -87,6 +83,21 @@ class Staging:
                 raise StorageError(f"cannot sweep the staging area: {os_reason(error)}") from error
 
 
+def _attempt(path: str) -> Staged | None:
+    """A new directory and its lock; None if a sweeper took the lock's file away between our open and our lock."""
+    try:
+        lock = files.Lock.acquire(path + _LOCK)
+        assert lock is not None
+        if _is_current(lock):
+            os.mkdir(path, 0o700)
+            return Staged(path, lock)
+        lock.release()
+    except OSError:
+        _unlink(path + _LOCK)
+        raise
+    return None
+
+
 def _is_current(lock: files.Lock) -> bool:
     """Whether the locked file is still the one at its path."""
     try:
@@ -99,7 +110,11 @@ def _is_current(lock: files.Lock) -> bool:
 
 def _discard(path: str) -> None:
     userns.remove_tree_inside(path)
+    _unlink(path + _LOCK)
+
+
+def _unlink(path: str) -> None:
     try:
-        os.unlink(path + _LOCK)
+        os.unlink(path)
     except FileNotFoundError:
         pass

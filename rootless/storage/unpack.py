@@ -22,7 +22,7 @@ import signal
 import struct
 
 from rootless.errors import DiskFullError, RpodError, StorageError, os_reason
-from rootless.kernel import fastjson, syscalls
+from rootless.kernel import fastjson, files, syscalls
 from rootless.storage import implied, inflate
 from rootless.storage.assembly import Recorder
 from rootless.storage.extract import Extractor, Rules
@@ -115,9 +115,7 @@ def _work(orders: Orders, source: int, result: int) -> None:
     except Exception as error:
         # Nobody sees a traceback of this process, and a worker that dies silently would be worse.
         answer = {"error": f"cannot unpack the layer: {type(error).__name__}: {error}", "hint": ""}
-    data = memoryview(fastjson.dumps(answer).encode())
-    while data:
-        data = data[os.write(result, data) :]
+    files.write_all(result, fastjson.dumps(answer).encode())
 
 
 def _unpack(orders: Orders, source: int) -> dict[str, object]:
@@ -174,5 +172,5 @@ def _write_record(staged: int, orders: Orders, size_bytes: int) -> None:
         "digest": orders.digest,
     }
     fd = os.open("layer.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=staged)
-    os.write(fd, fastjson.dumps(record).encode())
+    files.write_all(fd, fastjson.dumps(record).encode())
     os.close(fd)
