@@ -133,7 +133,7 @@ def _check_option(name: str, value: str) -> None:
         if value not in ("true", "false"):
             raise UsageError(f"{where}: it is true or false")
     elif name == "mtu":
-        if not value.isdecimal() or not 68 <= int(value[:6]) <= _MAX_MTU:
+        if not value.isdecimal() or len(value) > 5 or not 68 <= int(value) <= _MAX_MTU:
             raise UsageError(f"{where}: it is a number of bytes from 68 to {_MAX_MTU}")
     elif name == "cidr":
         _network(value)
@@ -155,7 +155,7 @@ def _check_option(name: str, value: str) -> None:
 def _network(cidr: str) -> int:
     """The IPv4 network of ``cidr``, a prefix of 1 to 25 bits (slirp4netns(1)), as a number."""
     base, _, prefix = cidr.partition("/")
-    if not is_address(base) or ":" in base or not prefix.isdecimal() or not 1 <= int(prefix[:3]) <= 25:
+    if not is_address(base) or ":" in base or not prefix.isdecimal() or len(prefix) > 2 or not 1 <= int(prefix) <= 25:
         raise UsageError(
             f"--network slirp4netns:cidr={cidr}: it is an IPv4 network such as {_DEFAULT_CIDR}, at most /25"
         )

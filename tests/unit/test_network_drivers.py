@@ -66,6 +66,8 @@ def test_parse():
         ("slirp4netns:nonsense=1", UsageError),
         ("slirp4netns:mtu=1", UsageError),
         ("slirp4netns:mtu=99999", UsageError),
+        ("slirp4netns:mtu=00150000", UsageError),
+        ("slirp4netns:cidr=10.0.0.0/02499", UsageError),
         ("slirp4netns:allow_host_loopback=yes", UsageError),
         ("slirp4netns:cidr=10.0.0.1/24", UsageError),
         ("slirp4netns:cidr=10.0.0.0/30", UsageError),
