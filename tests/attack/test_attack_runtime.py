@@ -9,6 +9,7 @@ import pytest
 from support import hostile
 from support.hostile import DIRECTORY, FIFO, Entry
 from support.leaks import Canary
+from support.shell import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,24 +102,40 @@ def test_a_workdir_through_a_link_makes_nothing_on_the_host(
     assert safe("run", "--rm", "-w", workdir, image, "pwd").code == done.code
 
 
-def test_containers_that_swap_a_mounts_target(safe: Rpod, plain: str, canary: Canary, tmp_path: Path) -> None:
-    """One container flips a directory into a link while others mount onto it."""
+SWAPS = 10_000
+SWAPPER = """
+import os, sys
+os.chdir("/s"); os.mkdir("d"); os.symlink(sys.argv[1], "l")
+swaps = 0
+while True:
+    for names in ("dt", "ld", "dl", "td"):
+        os.rename(*names)
+    swaps += 2
+    if swaps % 1000 == 0:
+        open("count", "w").write(str(swaps))
+"""
+
+
+def test_containers_that_swap_a_mounts_target(
+    safe: Rpod, plain: str, probe: str, canary: Canary, tmp_path: Path
+) -> None:
+    """One container flips a directory into a link while others mount onto it, ten thousand times."""
     shared, payload = tmp_path / "shared", tmp_path / "payload"
     for folder in (shared, payload):
         folder.mkdir(mode=0o777)
     (payload / "mark").write_text("mounted")
-    swap = "mv /s/d /s/t; mv /s/l /s/d; mv /s/d /s/l; mv /s/t /s/d"
-    flip = f"mkdir /s/d; ln -s {canary.root} /s/l; while :; do {swap}; done"
-    safe.ok("run", "-d", "--name", "swapper", "-v", f"{shared}:/s", plain, "sh", "-c", flip)
-    codes = set()
-    for _ in range(25):
+    count = shared / "count"
+    swapper = ("python3", "-c", SWAPPER, str(canary.root))
+    safe.ok("run", "-d", "--network", "none", "-v", "/usr:/usr:ro", "-v", f"{shared}:/s", probe, *swapper)
+    wait_for(count.exists)
+    runs = 0
+    while runs < 25 or int(count.read_text() or 0) < SWAPS:
         done = safe(
             "run", "--rm", "-v", f"{shared}:/s", "-v", f"{payload}:/s/d/sub", "-w", "/s/d/made",
             plain, "sh", "-c", "cat /s/d/file /s/d/sub/file; echo x > /s/d/sub/new",
         )  # fmt: skip
         assert_clean(done, 0, 1, 125)
-        codes.add(done.code)
-    assert codes
+        runs += 1
 
 
 # ---- descriptors
@@ -235,7 +252,18 @@ def pull_and_run(rpod: Rpod, image: str, *command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [["NOEQUALS"], ["=x"], ["A=b\0c"], ["A\0=b"], [""], ["A=" + "x" * 2_000_000], ["PATH"], ["LD_PRELOAD=/x"]]
+    "env",
+    [
+        ["NOEQUALS"],
+        ["=x"],
+        ["A=b\0c"],
+        ["A\0=b"],
+        [""],
+        ["A=" + "x" * 2_000_000],
+        ["A=" + "x" * 10_000_000],
+        ["PATH"],
+        ["LD_PRELOAD=/x"],
+    ],
 )
 def test_environment_entries_of_the_image(safe: Rpod, served: MakeImage, env: list[str]) -> None:
     pull_and_run(safe, served({}, Env=["PATH=/bin", *env]), "/bin/env")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.shell import program
 
 from rootless.errors import RpodError
 from rootless.state.record import ContainerRecord, ExitRecord, RunRecord
@@ -159,3 +161,21 @@ def test_records_are_closed_to_others(safe: Rpod, plain: str) -> None:
     safe.ok("run", "-d", "--name", "web", plain, "sleep", "1000")
     for root in (safe.data, safe.runtime / "rpod"):
         assert root.stat().st_mode & 0o077 == 0, root
+
+
+def test_a_line_of_the_log_without_end(safe: Rpod, plain: str) -> None:
+    """Neither the monitor nor ``logs`` holds a line in memory, and the file is rotated within it."""
+    script = "head -c 40000000 /dev/zero | tr '\\0' x"
+    safe.ok(
+        "run", "--name", "endless", "--network", "none", "-d", "--log-opt", "max-size=100m", plain, "sh", "-c", script
+    )
+    safe.ok("wait", "endless")
+    little_memory = ["prlimit", f"--as={96 << 20}", *program(), "logs", "endless"]
+    done = subprocess.run(little_memory, env=safe.env, capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"x" * 40_000_000 + b"\n"
+    safe.ok(
+        "run", "--name", "bounded", "--network", "none", "-d", "--log-opt", "max-size=1m", plain, "sh", "-c", script
+    )
+    safe.ok("wait", "bounded")
+    kept = sum(path.stat().st_size for path in safe.data.glob("containers/*/ctr.log*"))
+    assert kept < 50_000_000
