@@ -11,6 +11,7 @@ from rootless import paths
 from rootless.engine import budget, image_documents
 from rootless.errors import UsageError
 from rootless.image import manifest, progress
+from rootless.storage import unused_layers
 from rootless.storage.image_record import NewImage
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore, Unpacker
@@ -125,6 +126,11 @@ def store(draft: Draft, names: list[str], fill: Callable[[Sink], object], *, tol
             raise
     shown.message("Writing manifest to image destination")
     shown.close()
-    image = ImageStore(data).add(draft.documents(), names)
+    images = ImageStore(data)
+    try:
+        image = images.add(draft.documents(), names)
+    except BaseException:
+        unused_layers.give_back(images, draft.chain[-1:])
+        raise
     budget.keep()
     return image

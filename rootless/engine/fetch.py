@@ -74,6 +74,9 @@ class Fetch:
                 return self._images.add(new, [self._reference.stored])
             except MissingLayersError as error:
                 lost = error
+            except DiskFullError:
+                self._give_back(layers)
+                raise
         raise lost
 
     def manifest(self, platform: Platform) -> tuple[Manifest, list[str]]:

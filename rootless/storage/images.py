@@ -12,11 +12,12 @@ was there has been removed: ``add`` says so with MissingLayersError, and the pul
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from rootless import log
-from rootless.errors import ConflictError, NewerError, NotFoundError, StorageError, os_reason
+from rootless.errors import ConflictError, DiskFullError, NewerError, NotFoundError, StorageError, os_reason
 from rootless.kernel import fastjson, files
 from rootless.storage.image_config import ImageConfig
 from rootless.storage.image_record import MAX_NAME, ContainerUse, Image, NewImage, quote
@@ -229,8 +230,26 @@ class ImageStore:
                     self._link(reference, image)
                 files.sync_directory(self.tags_dir)
             except OSError as error:
-                raise StorageError(f"the image cannot be stored: {os_reason(error)}", "rpod system df") from error
+                if old is None:
+                    self._undo(image, references)
+                words = f"the image cannot be stored: {os_reason(error)}"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise DiskFullError(words) from error
+                raise StorageError(words, "rpod system df") from error
         return image
+
+    def _undo(self, image: Image, references: Sequence[str]) -> None:
+        """Remove an image that could not be stored whole, and the names that it has already."""
+        for path in (f"{self.tags_dir}/{quote(reference)}" for reference in references):
+            try:
+                if os.path.basename(os.readlink(path)) == image.hex:
+                    os.unlink(path)
+            except OSError:
+                continue
+        try:
+            files.remove_tree(image.directory)
+        except OSError:
+            pass  # the next sweep tries again
 
     def _read_or_damaged(self, hex_id: str) -> Image | None:
         """The old record if it can be read: a damaged one is replaced by pulling the image again."""

@@ -93,21 +93,24 @@ def store(image: SourceImage, names: list[str]) -> Image:
             images.tag(there, name)
         return there
     for attempt in range(_ADD_ATTEMPTS):
-        missing = [index for index, chain_id in enumerate(chain) if not layers.has(chain_id)]
-        if missing:
-            try:
-                with Unpacker(layers) as unpacker:
-                    for index in missing:
-                        _unpack(unpacker, image, index, chain)
-            except DiskFullError:
-                unused_layers.give_back(images, [chain[index] for index in missing])
-                raise
         try:
+            _unpack_missing(layers, image, chain)
             return images.add(NewImage(image.raw_config, raw, media_type, chain, image.repo_digests), names)
         except MissingLayersError:
             if attempt == _ADD_ATTEMPTS - 1:
                 raise
+        except DiskFullError:
+            unused_layers.give_back(images, chain)
+            raise
     raise AssertionError("unreachable")
+
+
+def _unpack_missing(layers: LayerStore, image: SourceImage, chain: list[str]) -> None:
+    missing = [index for index, chain_id in enumerate(chain) if not layers.has(chain_id)]
+    if missing:
+        with Unpacker(layers) as unpacker:
+            for index in missing:
+                _unpack(unpacker, image, index, chain)
 
 
 def _unpack(unpacker: Unpacker, image: SourceImage, index: int, chain: list[str]) -> None:
