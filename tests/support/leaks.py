@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from support.shell import Rpod
 
 WAIT_S = 10.0
+# What Debian's Podman keeps for a user from its first command on, for good; so does its pause process stay.
+_PEERS = ("libpod_", "podman-run-", "storage-run-", "containers-user-", "buildah")
 
 
 def _read(path: Path) -> bytes:
@@ -83,7 +85,7 @@ class SessionScan(Scan):
 
     def lines(self) -> Iterator[str]:
         """The sockets of the places, too, and everything new that is this user's where temporary files are."""
-        yield from super().lines()
+        yield from (line for line in super().lines() if not line.endswith((": podman ", ": catatonit -P ")))
         for line in Path("/proc/net/unix").read_text().splitlines():
             path = line.split(maxsplit=7)[7:]
             if path and any(path[0].startswith(f"{place}/") for place in self._places):
@@ -92,7 +94,7 @@ class SessionScan(Scan):
     def _files(self) -> Iterator[str]:
         for folder in {tempfile.gettempdir(), "/dev/shm", "/dev/mqueue", "/run/netns"}:
             for path in _listed(Path(folder)):
-                if _is_own(path) and path not in self._places:
+                if _is_own(path) and path not in self._places and not path.name.startswith(_PEERS):
                     yield f"temporary {path}"
 
 
