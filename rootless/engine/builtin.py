@@ -107,7 +107,7 @@ def _config(diff_id: str, binary_digest: str, created: str) -> dict[str, object]
         "created": created,
         "os": platform.os,
         "architecture": platform.architecture,
-        "config": {"Entrypoint": ["/hello", "hello"], "Labels": {_LABEL: binary_digest}},
+        "config": {"Cmd": ["/hello", "hello"], "Labels": {_LABEL: binary_digest}},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [step],
     }
