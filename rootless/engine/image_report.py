@@ -36,6 +36,7 @@ class ImageRow:
         "IsManifestList",
         "Labels",
         "Names",
+        "ParentId",
         "ReadOnly",
         "RepoDigests",
         "RepoTags",
@@ -62,6 +63,7 @@ class ImageRow:
         self.Labels = labels
         self.Containers = containers
         self.Dangling = not names
+        self.ParentId = ""  # the steps of builds are no images here
         self.ReadOnly = False
         self.IsManifestList = False
 

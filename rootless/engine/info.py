@@ -58,20 +58,22 @@ def info() -> dict[str, object]:
     }
 
 
-def _host(settings: Config) -> dict[str, object]:
+def _host(settings: Config) -> Struct:
     from rootless.kernel import cgroup2
     from rootless.runtime import cgroup
 
     memory = _meminfo()
     helpers = f"{os.path.dirname(rootless.__file__)}/_bin"
-    return {
+    cgroup_version = "v2" if cgroup2.unified() else "v1"
+    fields = {
         "arch": architecture(),
         "cgroupControllers": cgroup2.controllers(cgroup2.own_path()),
         "cgroupManager": cgroup.manager(settings.engine.cgroup_manager),
-        "cgroupVersion": "v2" if cgroup2.unified() else "v1",
+        "cgroupVersion": cgroup_version,
         "cpuUtilization": _cpu_utilization(),
         "cpus": len(os.sched_getaffinity(0)),
         "distribution": _distribution(),
+        "eventLogger": settings.events.logger,
         "hostname": os.uname().nodename,
         "idMappings": _id_mappings(),
         "kernel": os.uname().release,
@@ -89,6 +91,7 @@ def _host(settings: Config) -> dict[str, object]:
         "swapTotal": memory.get("SwapTotal", 0),
         "uptime": _uptime(),
     }
+    return Struct(fields, {"CgroupsVersion": cgroup_version})  # so Go's field is called
 
 
 def _runtime(settings: Config, own: str) -> dict[str, object]:
@@ -151,20 +154,22 @@ def _program(name: str) -> Struct:
     return Struct(found, {"executable": "", "version": ""})
 
 
-def _security() -> dict[str, object]:
+def _security() -> Struct:
     from rootless.runtime import security
 
     try:
         modules = files.read_file("/sys/kernel/security/lsm").decode().split(",")
     except OSError:
         modules = []
-    return {
+    capabilities = ",".join(security.DEFAULT_CAPABILITIES)
+    fields = {
         "apparmorEnabled": "apparmor" in modules,
-        "capabilities": ",".join(security.DEFAULT_CAPABILITIES),
+        "capabilities": capabilities,
         "rootless": os.geteuid() != 0,
         "seccompEnabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
         "selinuxEnabled": os.path.exists("/sys/fs/selinux/enforce"),
     }
+    return Struct(fields, {"DefaultCapabilities": capabilities})  # so Go's field is called
 
 
 def _uptime() -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rootless.engine import facts, port
+from rootless.engine import inspect_constants as constants
 from rootless.engine.gotypes import Map, Struct
-from rootless.kernel import times
+from rootless.kernel import cgroup2, times
 from rootless.spec import OCI_VERSION
 from rootless.state import health
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rootless.state.container import Container, State
     from rootless.state.record import ContainerRecord
 
+# The tmpfs of every container, which nobody asked for.
+_OWN = ("/dev", "/dev/shm")
 _NEVER = "0001-01-01T00:00:00Z"
 # What JSON leaves out, and templates see all the same.
 _WITHOUT_SIZE = {"SizeRw": None, "SizeRootFs": None}
@@ -42,6 +45,7 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "Args": record.command[1:],
         "State": _state(state) | {"Health": _health(container)},
         "Image": record.image_id.removeprefix("sha256:"),
+        "ImageDigest": _image_digest(record),
         "ImageName": record.image,
         "Rootfs": record.rare.get("rootfs", ""),
         "Dependencies": sorted({*record.join.values(), *record.requires}),
@@ -50,6 +54,8 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "HostnamePath": f"{container.directory}/hostname",
         "HostsPath": f"{container.directory}/hosts",
         "OCIConfigPath": f"{container.directory}/config.json",
+        "StaticDir": container.directory,
+        "ConmonPidFile": record.rare.get("conmon_pidfile", ""),
         "OCIRuntime": str(record.rare.get("runtime", "rpod")).rpartition("/")[2],
         "LogPath": container.log_path,
         "Name": record.name,
@@ -57,12 +63,10 @@ def inspect_container(container: Container, size: bool) -> dict[str, object]:
         "Driver": record.driver,
         "EffectiveCaps": spec.process.effective,
         "BoundingCaps": spec.process.bounding,
-        "ExecIDs": [],
         "GraphDriver": _graph_driver(container),
         "Mounts": _mounts(record),
         "NetworkSettings": _network(record, state),
-        "Namespace": "",
-        "IsInfra": False,
+        **constants.CONTAINER,
         "Config": Struct(_config(record, spec) | _healthcheck(container), _WITHOUT_HEALTHCHECK),
         "HostConfig": _host_config(container, state, spec),
     }
@@ -85,15 +89,24 @@ def _state(state: State) -> dict[str, object]:
         "Paused": state.status == "paused",
         "Restarting": state.status == "restarting",
         "OOMKilled": bool(end and end.oom),
-        "Dead": False,
         "Pid": run.pid if run and (state.running or state.waits) else 0,
         "ConmonPid": run.monitor_pid if run and (state.running or state.waits) else 0,
         "ExitCode": state.exit_code,
         "Error": run.error if run else "",
         "StartedAt": _moment(run.started_ns if run else 0),
         "FinishedAt": _moment(end.finished_ns if end else 0),
-        "CgroupPath": run.cgroup if run else "",
+        "CgroupPath": run.cgroup.removeprefix(cgroup2.MOUNT) if run else "",
+        **constants.STATE,
     }
+
+
+def _image_digest(record: ContainerRecord) -> str:
+    """The manifest's digest; "" for an image that was removed by force, and for a --rootfs."""
+    from rootless import paths
+    from rootless.storage.images import ImageStore
+
+    image = ImageStore(paths.data()).by_id(record.image_id) if record.image_id else None
+    return image.digest if image else ""
 
 
 def _health(container: Container) -> dict[str, object]:
@@ -168,7 +181,7 @@ def _mounts(record: ContainerRecord) -> list[dict[str, object]]:
                 "Mode": "",
                 "Options": [item for item in mount.options if item not in ("ro", "rw", *propagation)],
                 "RW": "ro" not in mount.options,
-                "Propagation": propagation[-1] if propagation else "",
+                "Propagation": propagation[-1] if propagation else "rprivate" if mount.type != "tmpfs" else "",
             }
         )
     return result
@@ -183,26 +196,15 @@ def _ports(record: ContainerRecord, state: State) -> Map:
     return Map(exposed | bindings)
 
 
-# The host's end has no address: slirp4netns and pasta translate.
-_NO_ADDRESS: dict[str, object] = {
-    "EndpointID": "",
-    "Gateway": "",
-    "IPAddress": "",
-    "IPPrefixLen": 0,
-    "MacAddress": "",
-}
-
-
 def _network(record: ContainerRecord, state: State) -> dict[str, object]:
     network = record.network
-    networks = {} if network in ("host", "none") else {network: _NO_ADDRESS | {"NetworkID": network}}
-    return _NO_ADDRESS | {"Ports": _ports(record, state), "SandboxKey": "", "Networks": Map(networks)}
+    networks = {} if network in ("host", "none") else {network: constants.ENDPOINT | {"NetworkID": network}}
+    return constants.NETWORK | {"Ports": _ports(record, state), "Networks": Map(networks)}
 
 
 def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
     return {
         "Hostname": record.hostname,
-        "Domainname": "",
         "User": record.user,
         "AttachStdin": record.open_stdin,
         "AttachStdout": True,
@@ -213,7 +215,6 @@ def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
         "Env": spec.process.env,
         "Cmd": record.command[len(record.entrypoint) :],
         "Image": record.image,
-        "Volumes": None,
         "WorkingDir": record.workdir,
         "Entrypoint": " ".join(record.entrypoint),
         "Labels": Map(record.labels),
@@ -224,6 +225,9 @@ def _config(record: ContainerRecord, spec: Spec) -> dict[str, object]:
         "CreateCommand": record.create_command,
         "Umask": f"{spec.process.umask:04o}",
         "ExposedPorts": Map({(item if "/" in item else f"{item}/tcp"): {} for item in record.exposed}),
+        "Passwd": not record.accounts.get("off"),
+        "sdNotifyMode": record.sdnotify,
+        **constants.CONFIG,
     }
 
 
@@ -243,7 +247,9 @@ def _host_config(container: Container, state: State, spec: Spec) -> dict[str, ob
             for mount in record.mounts
             if mount.type in ("bind", "volume")
         ],
-        "Tmpfs": Map({m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs"}),
+        "Tmpfs": Map(
+            {m.destination: ",".join(m.options) for m in spec.mounts if m.type == "tmpfs" and m.destination not in _OWN}
+        ),
         "VolumesFrom": record.volumes_from or None,
         "ContainerIDFile": record.cidfile,
         "LogConfig": {
@@ -251,20 +257,30 @@ def _host_config(container: Container, state: State, spec: Spec) -> dict[str, ob
             "Config": None,
             "Path": container.log_path,
             "Tag": record.log_tag,
-            "Size": str(record.log_size_max),
+            "Size": f"{record.log_size_max}B",
         },
         "RestartPolicy": {"Name": record.restart, "MaximumRetryCount": record.restart_max},
         "AutoRemove": record.auto_remove,
         "Runtime": "rpod",
         "Init": record.init,
-        "Cgroups": record.cgroups,
-        "CgroupManager": facts.cgroup_manager(record),
+        "Cgroups": "default" if record.cgroups == "enabled" else record.cgroups,
+        "CgroupManager": _cgroup_manager(record, state),
         "CgroupParent": record.cgroup_parent,
         **_namespaces(record, spec),
         **_addresses(record, state),
         **_privileges(record, spec),
         **_limits(spec),
+        **constants.HOST_CONFIG,
     }
+
+
+def _cgroup_manager(record: ContainerRecord, state: State) -> str:
+    """Who made the container's cgroup, or would make it."""
+    if state.run and state.run.cgroup:
+        return "systemd" if state.run.cgroup.endswith(".scope") else "cgroupfs"
+    from rootless.runtime import cgroup
+
+    return cgroup.manager(facts.cgroup_manager(record))
 
 
 def _namespaces(record: ContainerRecord, spec: Spec) -> dict[str, object]:
@@ -295,8 +311,8 @@ def _addresses(record: ContainerRecord, state: State) -> dict[str, object]:
 def _privileges(record: ContainerRecord, spec: Spec) -> dict[str, object]:
     return {
         "Privileged": record.privileged,
-        "CapAdd": record.cap_add,
-        "CapDrop": record.cap_drop,
+        "CapAdd": _capabilities(record.cap_add),
+        "CapDrop": _capabilities(record.cap_drop),
         "SecurityOpt": record.security_opt,
         "GroupAdd": record.groups,
         "ReadonlyRootfs": spec.root_readonly,
@@ -304,6 +320,12 @@ def _privileges(record: ContainerRecord, spec: Spec) -> dict[str, object]:
             {"PathOnHost": d.source, "PathInContainer": d.path, "CgroupPermissions": "rwm"} for d in spec.devices
         ],
     }
+
+
+def _capabilities(typed: list[str]) -> list[str]:
+    """``net_admin,CAP_KILL`` -> CAP_NET_ADMIN and CAP_KILL; ALL stays as it is."""
+    names = [name.upper() for text in typed for name in text.split(",")]
+    return [name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in names]
 
 
 def _limits(spec: Spec) -> dict[str, object]:

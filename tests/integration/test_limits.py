@@ -74,7 +74,7 @@ def test_limits_that_make_no_sense(rpod: Rpod, image: str, option: str, value: s
 
 def test_every_container_has_a_cgroup_of_its_own(rpod: Rpod, image: str) -> None:
     rpod.ok("run", "-d", "--name", "one", image, "sleep", "60")
-    path = Path(rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "one"))
+    path = Path("/sys/fs/cgroup" + rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "one"))
     pid = rpod.ok("inspect", "-f", "{{.State.Pid}}", "one")
     assert pid in (path / "cgroup.procs").read_text().split()
     assert "0::/" in rpod.ok("exec", "one", "cat", "/proc/self/cgroup").splitlines()
@@ -120,7 +120,7 @@ def test_cgroups_modes(rpod: Rpod, image: str) -> None:
 def test_split_moves_only_what_is_ours(rpod: Rpod, image: str) -> None:
     done = rpod("run", "-d", "--name", "half", "--cgroups", "split", image, "sleep", "60")
     assert done.code == 0, done
-    path = Path(rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "half"))
+    path = Path("/sys/fs/cgroup" + rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", "half"))
     monitor = rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "half")
     assert monitor in (path.parent / "supervisor" / "cgroup.procs").read_text().split()
     rpod.ok("rm", "-f", "-t", "0", "half")

@@ -64,7 +64,7 @@ def test_templates_tell_fields_that_are_empty_from_mistakes(rpod: Rpod, image: s
     assert shown("{{if .Config.Healthcheck}}checked{{else}}never{{end}} {{.SizeRw}}") == "never <no value>"
     assert shown("{{.Config.Labels.A}} {{.Config.Labels.B}}") == "1 <no value>"
     assert shown("{{range .NetworkSettings.Networks}}[{{.IPAddress}}]{{end}}") == "[]"
-    assert shown("{{.Config.Entrypoint}} {{.Config.Cmd}} {{.Config.Volumes}}", "hello") == "[/hello hello] [] map[]"
+    assert shown("{{.Config.Entrypoint}} {{.Config.Cmd}} {{.Config.Volumes}}", "hello") == "[] [/hello hello] map[]"
     assert shown("{{range .History}}{{.Comment}}{{.created_by}}{{end}}", "hello")
     for template in ("{{.Config.Nope}}", "{{.NetworkSettings.Nope}}", "{{.State.Health.Nope}}"):
         assert "no field Nope" in rpod.fails("inspect", "--format", template, "seen")

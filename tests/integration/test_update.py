@@ -25,7 +25,7 @@ CASES = [
 
 
 def cgroup(rpod: Rpod, name: str) -> Path:
-    return Path(rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", name))
+    return Path("/sys/fs/cgroup" + rpod.ok("inspect", "-f", "{{.State.CgroupPath}}", name))
 
 
 def spec(rpod: Rpod, name: str) -> str:

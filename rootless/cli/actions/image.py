@@ -27,6 +27,7 @@ _TITLES = {
     "IsManifestList": "IS MANIFEST LIST",
     "Labels": "LABELS",
     "Names": "NAMES",
+    "ParentId": "PARENT ID",
     "ReadOnly": "READ ONLY",
     "RepoDigests": "REPO DIGESTS",
     "RepoTags": "REPO TAGS",
@@ -92,7 +93,6 @@ def _fields(row: ImageRow, *, full: bool) -> dict[str, Any]:
         "CreatedTime": output.timestamp(row.CreatedAt),
         "Labels": Map(row.Labels),
         "Size": size,
-        "VirtualSize": size,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each, first
+from rootless.engine.gotypes import Map
 from rootless.errors import NotFoundError, UsageError
 from rootless.state.container import RUNNING
 
@@ -140,7 +141,7 @@ def _fields(row: PsRow, *, full: bool) -> dict[str, Any]:
         "Status": _status(row),
         "Ports": ports(row.Ports),
         "Names": ",".join(row.Names),
-        "Labels": ",".join(f"{key}={value}" for key, value in sorted(row.Labels.items())),
+        "Labels": Map(row.Labels),
         "Label": lambda name: row.Labels.get(name, ""),
         "Mounts": ",".join(row.Mounts if full else [_short_mount(mount) for mount in row.Mounts]),
         "Networks": ",".join(row.Networks),

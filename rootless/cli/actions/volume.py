@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import output
 from rootless.cli.actions.names import Each
-from rootless.errors import UnsupportedError, UsageError
+from rootless.errors import RpodError, UnsupportedError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def inspect(*, volumes: list[str], all: bool, format: str) -> int:
     from rootless.engine import volumes as engine
 
     found = []
-    each = Each(quiet=True)
+    each = Each(quiet=True, missing_code=RpodError.code)
     for name in _names(volumes, everything=all):
         with each:
             found.append(engine.describe(engine.find(name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -16,6 +17,8 @@ from rootless.kernel import userns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.shell import Rpod
 
 pytestmark = pytest.mark.skipif(not oci.WANTED, reason="rpod-runtime has no storage driver")
 
@@ -191,3 +194,40 @@ def test_buildah(podman: Engine, tmp_path: Path) -> None:
     )
     assert done.code == 0, done
     assert podman.ok("run", "--rm", "--network", "none", "localhost/made", "cat", "/made") == "built"
+
+
+# What podman keeps in annotations and for a later step, and what rpod does not record or measure.
+_PODMAN_S_OWN = ("Config.Annotations", "NeedsChown", "HostConfig.PublishAllPorts", "SharedSize")
+
+
+def _fields(value: Any, path: str = "") -> Iterator[str]:
+    """``State.Health.Status``: the name of every field, those of a list's first element included."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = f"{path}.{key}".lstrip(".")
+            yield name
+            yield from _fields(inner, name)
+
+
+def test_inspect_ps_and_images_have_every_field_of_podman_s(podman: Engine, rpod: Rpod, image: str) -> None:
+    words = ["--name", "same", "-v", "kept:/v", "--tmpfs", "/t", "-p", "127.0.0.1:8000:80", "-l", "a=b"]
+    words += ["--health-cmd", "true", "--ulimit", "nofile=100:200", "--cap-drop", "kill", "--stop-timeout", "3"]
+    podman.ok("create", *words, "bb", "sleep", "9")
+    rpod.ok("create", *words, image, "sleep", "9")
+    try:
+        commands = (("inspect", "same"), ("ps", "-a", "--format", "json"), ("volume", "inspect", "kept"))
+        for command in (*commands, ("images", "--format", "json")):
+            (theirs, *_), (ours, *_) = (json.loads(engine.ok(*command)) for engine in (podman, rpod))
+            missing = set(_fields(theirs)) - set(_fields(ours))
+            assert {name for name in missing if not name.startswith(_PODMAN_S_OWN)} == set(), command
+        (told,) = json.loads(rpod.ok("inspect", "same"))
+        assert told["HostConfig"]["CapDrop"] == ["CAP_KILL"]
+        assert list(told["HostConfig"]["Tmpfs"]) == ["/t"]
+        assert {mount["Propagation"] for mount in told["Mounts"]} == {"rprivate"}
+        assert rpod.ok("ps", "-a", "--format", '{{index .Labels "a"}} {{.Label "a"}} {{.Labels.a}}') == "b b b"
+        assert rpod.ok("ps", "-a", "--format", "table {{.Names}} {{.State}}").split() == "NAMES STATE same created".split()
+        rpod.fails("volume", "inspect", "nope", code=125)
+    finally:
+        podman.ok("rm", "-f", "same")
