@@ -144,9 +144,8 @@ def _by_template(
 ) -> None:
     from rootless.cli.templates import Heading, Headings, Template, unescape
 
-    text = unescape(format_)
-    as_table = text.startswith("table ")
-    template = Template(text.removeprefix("table ").lstrip(" "))
+    as_table = format_.startswith(("table ", "table\\t"))
+    template = Template(unescape(format_[6:].lstrip(" "), columns=True) if as_table else unescape(format_))
     lines = [template.render(row) for row in rows]
     if not as_table:
         for line in lines:

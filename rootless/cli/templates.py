@@ -72,12 +72,16 @@ class Template:
         return UsageError(f"--format: {error.reason}{place} of {self._source[:200]!r}", "man rpod: FORMAT")
 
 
-def unescape(text: str) -> str:
-    r"""``\t`` and ``\n`` as people type them in a shell's quotes, outside of ``{{ }}``."""
+def unescape(text: str, *, columns: bool = False) -> str:
+    r"""``\t`` and ``\n`` as people type them in a shell's quotes, outside of ``{{ }}``.
+
+    With ``columns`` a space there begins a new column, too, as in Podman's ``table {{.ID}} {{.Names}}``.
+    """
     parts, rest = [], text
     while rest:
         before, mark, after = rest.partition("{{")
-        parts.append(before.replace("\\t", "\t").replace("\\n", "\n"))
+        before = before.replace("\\t", "\t").replace("\\n", "\n")
+        parts.append("\t".join(before.split(" ")) if columns else before)
         inside, end, rest = after.partition("}}")
         parts.append(mark + inside + end)
     return "".join(parts)
