@@ -4,9 +4,12 @@ _rpod_spec() {
     verbs='' options='--help' valued='' kind=''
     case $1 in
         '')
-            verbs='attach auto-update chown commit container cp create diff doctor events exec export generate healthcheck history image images import info init inspect kill load login logout logs manifest mount pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unmount unpause unshare untag update version volume wait'
-            options='--log-level --runtime --storage-driver -v --version'
-            valued='--log-level --runtime --storage-driver'
+            verbs='attach auto-update chown commit completion config container cp create diff doctor events exec export generate healthcheck help history image images import info init inspect kill load login logout logs manifest mount pause port ps pull purge push quadlet rename restart rm rmi run save search start stats stop system tag top unmount unpause unshare untag update version volume wait'
+            options='--log-level --storage-driver -v --version'
+            valued='--log-level --storage-driver'
+            ;;
+        'config')
+            verbs='check show'
             ;;
         'container')
             verbs='attach cleanup commit cp create diff exec exists export init inspect kill list logs ls mount pause port prune ps remove rename restart rm run start stats stop top umount unmount unpause update wait'
@@ -52,6 +55,21 @@ _rpod_spec() {
             valued='-a --author -c --change -f --format --iidfile -m --message'
             kind='containers'
             ;;
+        'completion')
+            options='-f --file'
+            valued='-f --file'
+            kind=''
+            ;;
+        'config check')
+            options=''
+            valued=''
+            kind=''
+            ;;
+        'config show')
+            options=''
+            valued=''
+            kind=''
+            ;;
         'container cleanup')
             options='-a --all -l --latest --rm --rmi'
             valued=''
@@ -83,8 +101,8 @@ _rpod_spec() {
             kind='files'
             ;;
         'create' | 'container create')
-            options='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --limits --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --runtime --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
-            valued='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --limits --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform -p --publish --pull --requires --restart --retry --retry-delay --runtime --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            options='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --limits --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            valued='--add-host --annotation --arch --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --limits --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform -p --publish --pull --requires --restart --retry --retry-delay --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
             kind='images'
             ;;
         'diff')
@@ -121,6 +139,11 @@ _rpod_spec() {
             options=''
             valued=''
             kind='containers'
+            ;;
+        'help')
+            options=''
+            valued=''
+            kind=''
             ;;
         'history' | 'image history')
             options='--format -H --human --no-trunc -q --quiet'
@@ -343,8 +366,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'run' | 'container run')
-            options='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds -d --detach --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --limits --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --runtime --sdnotify --security-opt --shm-size --sig-proxy --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
-            valued='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --limits --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds -p --publish --pull --requires --restart --retry --retry-delay --runtime --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            options='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds -d --detach --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-host --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --http-proxy --image-volume --init --init-path -i --interactive --ipc -l --label --label-file --limits --log-driver --log-opt --map-user -m --memory --memory-reservation --memory-swap --mount --name --network --net --no-healthcheck --no-hostname --no-hosts --oom-score-adj --os --passwd --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds --privileged -p --publish -P --publish-all --pull -q --quiet --read-only --read-only-tmpfs --replace --requires --restart --retry --retry-delay --rm --rmi --rootfs --sdnotify --security-opt --shm-size --sig-proxy --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tls-verify --tmpfs -t --tty --tz --uidmap --ulimit --umask --unsetenv --unsetenv-all -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
+            valued='--add-host --annotation --arch -a --attach --authfile --blkio-weight --blkio-weight-device --cap-add --cap-drop --cert-dir --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile --conmon-pidfile --cpu-period --cpu-quota -c --cpu-shares --cpus --cpuset-cpus --cpuset-mems --creds --detach-keys --device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option --dns-opt --dns-search --entrypoint -e --env --env-file --env-merge --expose --gidmap --group-add --group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count --health-max-log-size --health-on-failure --health-retries --health-start-period --health-startup-cmd --health-startup-interval --health-startup-retries --health-startup-success --health-startup-timeout --health-timeout -h --hostname --hosts-file --hostuser --image-volume --init-path --ipc -l --label --label-file --limits --log-driver --log-opt -m --memory --memory-reservation --memory-swap --mount --name --network --net --oom-score-adj --os --passwd-entry --personality --pid --pidfile --pids-limit --platform --preserve-fd --preserve-fds -p --publish --pull --requires --restart --retry --retry-delay --sdnotify --security-opt --shm-size --stop-signal --stop-timeout --subgidname --subuidname --sysctl --systemd --timens --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv -u --user --userns --uts --variant -v --volume --volumes-from -w --workdir'
             kind='images'
             ;;
         'save' | 'image save')
@@ -499,11 +522,11 @@ _rpod() {
     local cur=${COMP_WORDS[COMP_CWORD]} path='' verbs options valued kind word last='' i
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
-        case $last in --log-level | --runtime | --storage-driver) last=''; continue ;; esac
+        if [[ $last == --log-level || $last == --storage-driver ]]; then last=''; continue; fi
         last=$word
         [[ $word == -* ]] && continue
         path=${path:+$path }$word
-        case $path in container | generate | healthcheck | image | manifest | quadlet | system | volume) ;; *) break ;; esac
+        case $path in config | container | generate | healthcheck | image | manifest | quadlet | system | volume) ;; *) break ;; esac
     done
     _rpod_spec "$path"
     COMPREPLY=()

@@ -9,7 +9,7 @@ function __rpod_path
             set skip 1
         else if not string match -q -- '-*' $word
             set -a path $word
-            contains -- "$path" container generate healthcheck image manifest quadlet system volume; or break
+            contains -- "$path" config container generate healthcheck image manifest quadlet system volume; or break
         end
     end
     echo "$path"
@@ -25,6 +25,8 @@ complete -c rpod -n '__rpod_at ' -a attach -d 'Connect this terminal to a runnin
 complete -c rpod -n '__rpod_at ' -a auto-update -d 'Restart containers with the newest version of their image: those with the label io.containers.autoupdate'
 complete -c rpod -n '__rpod_at ' -a chown -d 'Change the owner of files that belong to ids of your containers; without USER they become yours'
 complete -c rpod -n '__rpod_at ' -a commit -d 'Make an image of a container: its root as it is now, without what is mounted'
+complete -c rpod -n '__rpod_at ' -a completion -d 'Print what teaches a shell to complete rpod\'s commands, options and names: bash, zsh or fish'
+complete -c rpod -n '__rpod_at ' -a config -d 'config commands'
 complete -c rpod -n '__rpod_at ' -a container -d 'container commands'
 complete -c rpod -n '__rpod_at ' -a cp -d 'Copy files between a container and the host; - is a tar stream'
 complete -c rpod -n '__rpod_at ' -a create -d 'Make a container and print its id; start runs it'
@@ -35,6 +37,7 @@ complete -c rpod -n '__rpod_at ' -a exec -d 'Run another program in a running co
 complete -c rpod -n '__rpod_at ' -a export -d 'Write a container\'s root as a flat tar archive, without what is mounted in it'
 complete -c rpod -n '__rpod_at ' -a generate -d 'generate commands'
 complete -c rpod -n '__rpod_at ' -a healthcheck -d 'healthcheck commands'
+complete -c rpod -n '__rpod_at ' -a help -d 'Show the help of a command, as --help behind it does'
 complete -c rpod -n '__rpod_at ' -a history -d 'Show the steps in which an image was made, the last one first'
 complete -c rpod -n '__rpod_at ' -a image -d 'image commands'
 complete -c rpod -n '__rpod_at ' -a images -d 'List images'
@@ -77,6 +80,8 @@ complete -c rpod -n '__rpod_at ' -a update -d 'Give containers other limits, now
 complete -c rpod -n '__rpod_at ' -a version -d 'Show the version'
 complete -c rpod -n '__rpod_at ' -a volume -d 'volume commands'
 complete -c rpod -n '__rpod_at ' -a wait -d 'Wait for the end of containers and print their exit codes'
+complete -c rpod -n '__rpod_at config' -a check -d 'Look for mistakes in every containers.toml: wrong keys, types and values'
+complete -c rpod -n '__rpod_at config' -a show -d 'Print the settings in force as a containers.toml; what a file says is marked with the file\'s name'
 complete -c rpod -n '__rpod_at container' -a attach -d 'Connect this terminal to a running container'
 complete -c rpod -n '__rpod_at container' -a cleanup -d 'Free what ended containers still hold, as rpod does by itself after their end'
 complete -c rpod -n '__rpod_at container' -a commit -d 'Make an image of a container: its root as it is now, without what is mounted'
@@ -199,6 +204,7 @@ complete -c rpod -n '__rpod_in commit "container commit"' -s p -l pause -d 'Stop
 complete -c rpod -n '__rpod_in commit "container commit"' -s q -l quiet -d 'Print nothing but the image\'s id.'
 complete -c rpod -n '__rpod_in commit "container commit"' -s s -l squash -d 'One layer that holds everything.'
 complete -c rpod -n '__rpod_in commit "container commit"' -a '(rpod __names containers 2>/dev/null)'
+complete -c rpod -n '__rpod_in completion' -s f -l file -r -d 'Write it to this file.'
 complete -c rpod -n '__rpod_in "container cleanup"' -s a -l all -d 'Every container that does not run.'
 complete -c rpod -n '__rpod_in "container cleanup"' -s l -l latest -d 'The container that was created last.'
 complete -c rpod -n '__rpod_in "container cleanup"' -l rm -d 'Remove the container, too.'

@@ -128,6 +128,7 @@ APP = _group(
 )
 NOUNS = {
     "": APP,
+    "config": _group("Look at rpod's settings.", "rpod config show", "rpod config check"),
     "container": _group("Manage containers.", "rpod container ls --all", "rpod container prune"),
     "image": _group("Manage images.", "rpod image ls", "rpod image tree debian", "rpod image prune --all"),
     "manifest": _group(
@@ -237,6 +238,7 @@ def usage(error: Exception) -> RpodError:
     if name and "No such option" in str(error.format_message() if hasattr(error, "format_message") else error):
         typed = path.partition(" ")[2]
         command = next((c.paths[0] for c in COMMANDS if typed in (*c.paths, *c.aliases)), "")
-        return later.no_option(typed, command, str(name), getattr(error, "possibilities", None) or [])
+        options = [name for param in ctx.command.params for name in param.opts] if ctx is not None else []
+        return later.no_option(typed, command, str(name), options)
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     return UsageError(text[:1].lower() + text[1:].rstrip("."), f"{path} --help")

@@ -8,35 +8,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Commands that are not there yet, by noun ("" = rpod itself).
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "": (
-        "artifact",
-        "build",
-        "builder",
-        "check",
-        "completion",
-        "compose",
-        "cri",
-        "dashboard",
-        "farm",
-        "kube",
-        "network",
-        "pod",
-        "secret",
-    ),
-    "image": (
-        "build",
-        "verify",
-    ),
-    "generate": (
-        "kube",
-        "spec",
-    ),
-    "system": (
-        "connection",
-        "service",
-    ),
+# Commands that are not there yet, by noun ("" = rpod itself), and what serves until then.
+_BUILD = "build with another tool (buildah bud -t oci-archive:app.tar:app .), then: rpod load -i app.tar"
+_POD = "rpod run --network container:NAME --ipc container:NAME joins another container"
+_SERVICES = "describe services in Quadlet files: rpod quadlet --help"
+COMMANDS: dict[str, dict[str, str]] = {
+    "": {
+        "artifact": "",
+        "build": _BUILD,
+        "builder": _BUILD,
+        "compose": _SERVICES,
+        "cri": "rpod-runtime serves containerd as a runtime",
+        "dashboard": "rpod stats, rpod events",
+        "farm": "",
+        "kube": _SERVICES,
+        "network": "rpod run --network slirp4netns, pasta, host, none, container:NAME or ns:PATH",
+        "play": _SERVICES,
+        "pod": _POD,
+        "secret": "give a file to a container: rpod run -v FILE:/run/secrets/NAME:ro",
+    },
+    "image": {"build": _BUILD, "verify": "rpod pull NAME@sha256:… gets exactly the image that is meant"},
+    "generate": {
+        "kube": "rpod generate systemd, rpod inspect",
+        "spec": "rpod inspect -f '{{.OCIConfigPath}}' CONTAINER",
+    },
+    "system": {"connection": "rpod works on this machine only", "service": ""},
 }
 
 # Docker's words that mean nothing for one user on one machine, and what to do instead.
@@ -45,15 +41,19 @@ INSTEAD = {
     "service": "there is no swarm: rpod run -d --restart always IMAGE",
     "stack": "there is no swarm: rpod run -d for each container",
     "node": "there is no swarm: rpod info shows this machine",
-    "config": "there is no swarm: give a file to a container with --volume or --mount",
+    "machine": "containers run on this machine's own kernel: no virtual machine is needed",
     "plugin": "drivers are part of rpod: rpod info lists them",
     "trust": "images are checked by their digests: rpod pull NAME@sha256:…",
     "context": "rpod works on this machine only; there is no daemon to choose",
-    "buildx": "rpod has no builder yet: build with another tool and push to a registry",
+    "buildx": _BUILD,
 }
 
-# Commands of Podman's that are not going to be here, with the reason and what serves instead.
+# Commands of Podman's and Docker's that are not going to be here, with the reason and what serves instead.
+_NO_SWARM = ("there is no swarm", "rpod run -v FILE:/PLACE:ro gives a file to a container")
 _REFUSED = {
+    **dict.fromkeys(("config create", "config inspect", "config ls", "config rm"), _NO_SWARM),
+    "system renumber": ("there are no lock numbers", "rpod system check finds and mends damage"),
+    "system dial-stdio": ("there is no daemon to talk to", "rpod works on this machine only"),
     "container checkpoint": (
         "criu needs rights over the whole machine (CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE), which a user has not",
         "rpod pause keeps a program as it is, in memory",
@@ -84,31 +84,51 @@ _REFUSED = {
     ),
 }
 
-# Options of run and create that cannot work, with the reason.
+# Options that cannot work, with the reason, and the commands that others have them for.
+_V1 = "it belongs to cgroup v1"
+_WINDOWS = "it belongs to Windows"
 _IMPOSSIBLE = {
-    "--cpu-rt-period": "it belongs to cgroup v1",
-    "--cpu-rt-runtime": "it belongs to cgroup v1",
-    "--memory-swappiness": "it belongs to cgroup v1",
-    "--kernel-memory": "it belongs to cgroup v1",
-    "--oom-kill-disable": "it belongs to cgroup v1",
+    "--cpu-rt-period": _V1,
+    "--cpu-rt-runtime": _V1,
+    "--memory-swappiness": _V1,
+    "--kernel-memory": _V1,
+    "--oom-kill-disable": _V1,
     "--rdt-class": "an ordinary user cannot set it",
     "--device-cgroup-rule": "there is no device controller without root",
+    "--cpu-count": _WINDOWS,
+    "--cpu-percent": _WINDOWS,
+    "--io-maxbandwidth": _WINDOWS,
+    "--io-maxiops": _WINDOWS,
+    "--isolation": _WINDOWS,
+    "--volume-driver": "local is the only driver that there is",
+    "--use-api-socket": "there is no daemon with a socket",
 }
+_RESOURCES = ("run", "create", "update")
 _OF_CREATE = {"--attach": "create attaches to nothing", "--preserve-fd": "only run hands descriptors on"}
 _OF_RUN = (
     "decryption-key",
+    "domainname",
     "egress",
     "gpus",
     "init-ctr",
     "ip",
     "ip6",
+    "link",
     "link-local-ip",
     "mac-address",
+    "net-alias",
     "network-alias",
     "pod",
     "pod-id-file",
     "seccomp-policy",
     "secret",
+    "storage-opt",
+)
+_SIGNING = (
+    "sign-by",
+    "sign-by-sigstore",
+    "sign-by-sigstore-private-key",
+    "sign-passphrase-file",
 )
 
 # Options that other engines have and that are not there yet, by the command's name and without the dashes.
@@ -131,27 +151,31 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "container cleanup": ("exec",),
     "logs": ("details",),
     "pull": ("decryption-key",),
-    "push": (
-        "compress",
-        "encrypt-layer",
-        "encryption-key",
-        "sign-by",
-        "sign-by-sigstore",
-        "sign-by-sigstore-private-key",
-        "sign-passphrase-file",
-        "tls-details",
-    ),
+    "push": (*_SIGNING, "compress", "encrypt-layer", "encryption-key", "platform", "tls-details"),
+    "manifest push": (*_SIGNING, "compression-format", "compression-level", "remove-signatures"),
     "images": (
         "history",
         "tree",
     ),
-    "rmi": ("no-prune",),
+    "rmi": ("no-prune", "platform"),
+    "commit": ("no-pause",),
+    "history": ("platform",),
+    "image inspect": ("platform",),
+    "image prune": ("build-cache", "external"),
+    "import": ("platform",),
+    "load": ("platform",),
+    "restart": ("signal",),
+    "save": ("platform",),
+    "start": ("checkpoint", "checkpoint-dir"),
+    "stop": ("signal",),
+    "completion": ("no-desc",),
     "info": ("debug",),
     "unshare": ("rootless-netns",),
     "system prune": (
         "build",
         "external",
     ),
+    "system migrate": ("migrate-db", "new-runtime"),
     "generate systemd": (
         "pod-prefix",
         "template",
@@ -163,11 +187,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         "connection",
         "context",
         "debug",
+        "events-backend",
         "hooks-dir",
         "host",
         "identity",
         "imagestore",
         "module",
+        "namespace",
         "network-cmd-path",
         "network-config-dir",
         "noout",
@@ -196,8 +222,9 @@ def no_command(noun: str, name: str, known: Sequence[str]) -> RpodError:
     if full in _REFUSED:
         reason, instead = _REFUSED[full]
         return UnsupportedError(f"{full!r} is not supported: {reason}", instead)
-    if name in COMMANDS.get(noun, ()):
-        return UnsupportedError(f"{full!r} is not there yet", f"rpod {noun} --help lists what is".replace("  ", " "))
+    if name in COMMANDS.get(noun, {}):
+        instead = COMMANDS[noun][name] or f"rpod {noun} --help lists what is".replace("  ", " ")
+        return UnsupportedError(f"{full!r} is not there yet", instead)
     return UsageError(
         f"there is no command {full!r}", _nearest(name, known) or f"rpod {noun} --help".replace("  ", " ")
     )
@@ -207,7 +234,7 @@ def no_option(path: str, command: str, name: str, known: Sequence[str]) -> RpodE
     """The error for an option that the ``command``, typed as ``path``, does not have ("" = rpod itself)."""
     if command == "create" and name in _OF_CREATE:
         return UnsupportedError(f"{name} is not supported: {_OF_CREATE[name]}", "rpod run has it")
-    if name in _IMPOSSIBLE and command in ("run", "create"):
+    if name in _IMPOSSIBLE and command in _RESOURCES:
         return UnsupportedError(f"{name} is not supported: {_IMPOSSIBLE[name]}", "leave it out")
     if name.removeprefix("--") in OPTIONS.get(command, ()):
         return UnsupportedError(f"{name} is not there yet", f"rpod {path} --help lists what is".replace("  ", " "))
@@ -216,7 +243,21 @@ def no_option(path: str, command: str, name: str, known: Sequence[str]) -> RpodE
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
+    """A hint with the known word that is most like ``name``, "" if none is.
+
+    The same letters in another order (strat) are the likeliest slip, then a name that goes on or was cut off
+    (environment for env), then what shares most of its letters.
+    """
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, 1, 0.6)
-    return f"did you mean {near[0]}?" if near else ""
+    words = {word.lstrip("-"): word for word in known if word.startswith("--") == name.startswith("--")}
+    typed = name.lstrip("-")
+    near = [word for word in words if sorted(word) == sorted(typed)]
+    near += get_close_matches(typed, words, 1, 0.75)
+    near += [word for word in words if len(word) > 2 and len(typed) > 2 and _begins(word, typed)]
+    near += get_close_matches(typed, words, 1, 0.6)
+    return f"did you mean {words[near[0]]}?" if near else ""
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

@@ -34,7 +34,14 @@ FAILS = [
     (["frob"], "there is no command 'frob'", "rpod --help"),
     (["pss"], "there is no command 'pss'", "did you mean ps?"),
     (["container", "frob"], "there is no command 'container frob'", "rpod container --help"),
-    (["build", "."], "'build' is not there yet", "rpod --help lists what is"),
+    (["container", "strat", "x"], "there is no command 'container strat'", "did you mean start?"),
+    (["help", "frob"], "there is no command 'frob'", "rpod --help"),
+    (["build", "."], "'build' is not there yet", "rpod load -i app.tar"),
+    (["artifact", "ls"], "'artifact' is not there yet", "rpod --help lists what is"),
+    (["config", "ls"], "'config ls' is not supported: there is no swarm", "rpod run -v FILE"),
+    (["machine", "init"], "'machine' has no meaning here", "no virtual machine"),
+    (["completion", "tcsh"], "completion for 'tcsh' is not there", "bash, zsh, fish"),
+    (["config", "show", "stroage"], "there is no table 'stroage' in containers.toml", "storage"),
     (
         ["container", "checkpoint", "x"],
         "'container checkpoint' is not supported: criu needs rights over the whole machine",
@@ -47,6 +54,10 @@ FAILS = [
         "--memory-swappiness is not supported: it belongs to cgroup v1",
         "leave",
     ),
+    (["update", "--cpu-rt-period", "1", "x"], "--cpu-rt-period is not supported: it belongs to cgroup v1", "leave"),
+    (["run", "--isolation", "x", "y"], "--isolation is not supported: it belongs to Windows", "leave"),
+    (["manifest", "push", "--sign-by", "x", "y"], "--sign-by is not there yet", "rpod manifest push --help"),
+    (["run", "--enviroment", "A=b", "x"], "there is no option --enviroment of 'run'", "did you mean --env?"),
     (["run", "--detatch", "x"], "there is no option --detatch of 'run'", "did you mean --detach?"),
     (["image", "push", "--compress", "x"], "--compress is not there yet", "rpod image push --help"),
     (["container", "cleanup", "--exec", "x"], "--exec is not there yet", "rpod container cleanup --help"),
@@ -146,6 +157,7 @@ def test_empty_lists(rpod: Rpod) -> None:
     assert rpod("ps", "--noheading").stdout == rpod("ps", "-aq").stdout == ""
     assert rpod("ps", "--format", "json").stdout == rpod("images", "--format", "json").stdout == "[]\n"
     assert rpod("ps", "--format", "table {{.ID}}\\t{{.Label}}").stdout == "CONTAINER ID  LABEL\n"
+    assert rpod("ps", "--format", "table {{.ID}} {{.Names}}").stdout == "CONTAINER ID  NAMES\n"
     assert rpod("images").stdout == "REPOSITORY  TAG         IMAGE ID    CREATED     SIZE\n"
 
 
@@ -157,6 +169,42 @@ def test_a_wrong_configuration_is_named(rpod: Rpod, tmp_path: Path) -> None:
     assert result.returncode == 125
     assert result.stderr == f"rpod: error: {path}:2: no such key: storage.driverr\nrpod: hint: did you mean driver?\n"
     assert rpod("run", "--help").returncode == 0
+
+
+def test_the_configuration_is_checked_and_shown(rpod: Rpod, tmp_path: Path) -> None:
+    path = tmp_path / ".config/rpod/containers.toml"
+    result = rpod("config", "check")
+    assert result.returncode == 0 and f"{path}: not there, and need not be" in result.stdout
+    example = (Path(__file__).resolve().parents[2] / "containers.toml.example").read_text()
+    defaults = {line[1:] for line in example.splitlines() if line.startswith("#") and " = " in line}
+    shown = rpod("config", "show").stdout
+    assert defaults == {line for line in shown.splitlines() if " = " in line}
+    path.parent.mkdir(parents=True)
+    path.write_text(shown.replace("mtu = 65520", "mtu = 1500"))
+    result = rpod("config", "check")
+    assert result.returncode == 0 and f"{path}: fine" in result.stdout
+    assert f"mtu = 1500  # {path}\n" in rpod("config", "show", "network").stdout
+    path.write_text("[network]\nmtu = 'much'\n")
+    for argv in (("config", "check"), ("config", "show")):
+        result = rpod(*argv)
+        assert result.returncode == 125
+        assert result.stderr.startswith(f"rpod: error: {path}:2: network.mtu must be a whole number, not a string")
+
+
+def test_help_is_a_command_too(rpod: Rpod) -> None:
+    assert rpod("help", "run").stdout == rpod("run", "--help").stdout
+    assert rpod("help", "volume", "create").stdout == rpod("volume", "create", "--help").stdout
+    assert rpod("help").stdout == rpod("--help").stdout
+
+
+def test_completion_comes_with_rpod(rpod: Rpod, tmp_path: Path) -> None:
+    scripts = Path(__file__).resolve().parents[2] / "contrib/completions"
+    for shell, name in (("bash", "rpod.bash"), ("zsh", "_rpod"), ("fish", "rpod.fish")):
+        assert rpod("completion", shell).stdout == (scripts / name).read_text()
+        assert rpod("completion", shell, "-f", str(tmp_path / name)).returncode == 0
+        assert (tmp_path / name).read_text() == (scripts / name).read_text()
+    result = rpod("completion", "bash", "-f", str(tmp_path / "no/where"))
+    assert result.returncode == 125 and "no such file or directory" in result.stderr
 
 
 def test_a_full_disk_is_not_success(rpod: Rpod) -> None:

@@ -3,8 +3,8 @@
 # fmt: off
 from __future__ import annotations
 
-GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--runtime': ('runtime', 'str'), '--storage-driver': ('storage_driver', 'str')}
-NOUNS = frozenset(['container', 'generate', 'healthcheck', 'image', 'manifest', 'quadlet', 'system', 'volume'])
+GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
+NOUNS = frozenset(['config', 'container', 'generate', 'healthcheck', 'image', 'manifest', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__check': '__check',
  '__mend': '__mend',
@@ -14,6 +14,9 @@ MODULES: dict[str, str] = {'__check': '__check',
  'chown': 'chown',
  'cleanup': 'cleanup',
  'commit': 'commit',
+ 'completion': 'completion',
+ 'config check': 'config_check',
+ 'config show': 'config_show',
  'container attach': 'attach',
  'container cleanup': 'container_cleanup',
  'container commit': 'commit',
@@ -57,6 +60,7 @@ MODULES: dict[str, str] = {'__check': '__check',
  'export': 'export',
  'generate systemd': 'generate_systemd',
  'healthcheck run': 'healthcheck_run',
+ 'help': 'help',
  'history': 'history',
  'image copy': 'image_copy',
  'image cp': 'image_copy',

@@ -15,6 +15,7 @@ _KINDS = {
     "images": "images",
     **dict.fromkeys(("attach", "exec", "kill", "stop", "top", "port"), "running"),
     "volume create": "",
+    "help": "",
     **dict.fromkeys(("unshare", "cp"), "files"),
 }
 # What a word of the usage line stands for.
