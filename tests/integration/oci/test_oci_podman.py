@@ -227,7 +227,8 @@ def test_inspect_ps_and_images_have_every_field_of_podman_s(podman: Engine, rpod
         assert list(told["HostConfig"]["Tmpfs"]) == ["/t"]
         assert {mount["Propagation"] for mount in told["Mounts"]} == {"rprivate"}
         assert rpod.ok("ps", "-a", "--format", '{{index .Labels "a"}} {{.Label "a"}} {{.Labels.a}}') == "b b b"
-        assert rpod.ok("ps", "-a", "--format", "table {{.Names}} {{.State}}").split() == "NAMES STATE same created".split()
+        table = rpod.ok("ps", "-a", "--format", "table {{.Names}} {{.State}}")
+        assert table.split() == "NAMES STATE same created".split()
         rpod.fails("volume", "inspect", "nope", code=125)
     finally:
         podman.ok("rm", "-f", "same")
