@@ -59,6 +59,16 @@ def test_a_web_server_behind_a_published_port(rpod: Rpod, image: str) -> None:
         fetch(f"http://127.0.0.1:{port}/")
 
 
+@pytest.mark.parametrize("network", ["slirp4netns", "pasta"])
+@pytest.mark.parametrize("mode", ["keep-id", "keep-id:uid=33,gid=33", "auto", "nomap"])
+def test_a_port_where_the_containers_root_is_not_the_user(rpod: Rpod, image: str, mode: str, network: str) -> None:
+    if network == "pasta" and shutil.which("pasta") is None:
+        pytest.skip("pasta is not installed")
+    port = free_port()
+    rpod.ok("run", "-d", "--userns", mode, "--network", network, "-p", f"127.0.0.1:{port}:80", image, *SERVER)
+    wait_for(lambda: served(f"http://127.0.0.1:{port}/"), what="the web server")
+
+
 def test_a_port_is_free_again_at_once_and_after_a_restart(rpod: Rpod, image: str) -> None:
     port = free_port()
     rpod.ok("run", "-d", "--name", "web", "-p", f"127.0.0.1:{port}:80", image, *SERVER)
