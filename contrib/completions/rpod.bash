@@ -519,9 +519,15 @@ _rpod_spec() {
 }
 
 _rpod() {
-    local cur=${COMP_WORDS[COMP_CWORD]} path='' verbs options valued kind word last='' i
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        word=${COMP_WORDS[i]}
+    # By blanks alone: bash takes 127.0.0.1:5000/app and --name=x apart, at every colon and equals sign.
+    local line=${COMP_LINE:0:COMP_POINT} cur before path='' verbs options valued kind word last='' i
+    local -a words
+    read -ra words <<<"$line"
+    [[ $line == *[[:blank:]] ]] && words+=('')
+    local count=$((${#words[@]} - 1))
+    cur=${words[count]}
+    for ((i = 1; i < count; i++)); do
+        word=${words[i]}
         if [[ $last == --log-level || $last == --storage-driver ]]; then last=''; continue; fi
         last=$word
         [[ $word == -* ]] && continue
@@ -530,7 +536,7 @@ _rpod() {
     done
     _rpod_spec "$path"
     COMPREPLY=()
-    if ((i < COMP_CWORD)) && [[ " $valued " == *" ${COMP_WORDS[COMP_CWORD - 1]} "* ]]; then
+    if [[ $cur == --*=* ]] || { ((i < count)) && [[ " $valued " == *" ${words[count - 1]} "* ]]; }; then
         compopt -o default 2>/dev/null
     elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
@@ -542,6 +548,10 @@ _rpod() {
             files) compopt -o default 2>/dev/null ;;
             *) mapfile -t COMPREPLY < <(compgen -W "$(rpod __names "$kind" 2>/dev/null)" -- "$cur") ;;
         esac
+    fi
+    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then # only what is behind the last colon is replaced
+        before=${cur%"${cur##*:}"}
+        COMPREPLY=("${COMPREPLY[@]#"$before"}")
     fi
 }
 complete -F _rpod rpod

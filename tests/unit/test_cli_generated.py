@@ -92,10 +92,25 @@ def fake_rpod(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(("line", "expected"), COMPLETED)
 def test_bash_completes(fake_rpod: dict[str, str], line: str, expected: set[str]) -> None:
-    words = line.split(" ")
-    script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _rpod; printf "%s\\n" "${COMPREPLY[@]}"'
-    argv = ["bash", "-c", script, "bash", str(ROOT / "contrib/completions/rpod.bash"), *words]
-    assert set(_output(argv, fake_rpod).split()) == expected
+    assert set(_by_bash(line, fake_rpod)) == expected
+
+
+def _by_bash(line: str, env: dict[str, str]) -> list[str]:
+    """What bash would offer. COMP_WORDBREAKS is as interactive shells have it."""
+    script = 'source "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _rpod; printf "%s\\n" "${COMPREPLY[@]}"'
+    argv = ["bash", "-c", script, "bash", str(ROOT / "contrib/completions/rpod.bash"), line]
+    return _output(argv, {**env, "COMP_WORDBREAKS": " \t\n\"'><=;|&(:"}).split()
+
+
+def test_bash_completes_names_with_colons(fake_rpod: dict[str, str]) -> None:
+    """readline replaces only what is behind the last colon."""
+    program = fake_rpod["PATH"].partition(":")[0] + "/rpod"
+    Path(program).write_text("#!/bin/sh\necho 127.0.0.1:5000/app:1; echo 127.0.0.1:5000/app:two; echo other:1\n")
+    assert _by_bash("rpod rmi 127.0.0.1:5", fake_rpod) == ["5000/app:1", "5000/app:two"]
+    assert _by_bash("rpod rmi 127.0.0.1:5000/app:t", fake_rpod) == ["two"]
+    assert _by_bash("rpod rmi o", fake_rpod) == ["other:1"]
+    for line in ("rpod run -v /etc:", "rpod run --volume=/et", "rpod run -v /e"):
+        assert _by_bash(line, fake_rpod) == [], "files are readline's"
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
