@@ -361,6 +361,13 @@ def find_program(name: str, search: str) -> str:
             continue
     if denied:
         raise NotExecutableError(f"{name}: permission denied")
+    try:
+        os.close(os.open("/", os.O_RDONLY))
+    except OSError as error:  # ENOTCONN; stat(2) would be answered from what the kernel remembers
+        raise LaunchError(
+            f"the container's root cannot be read: {os.strerror(error.errno or 0).lower()}",
+            "fuse-overlayfs has ended: rpod restart CONTAINER",
+        ) from None
     raise ProgramNotFoundError(
         f"{name}: executable file not found in $PATH of the container",
         "is the command spelled right, and in the image?",

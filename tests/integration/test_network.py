@@ -65,7 +65,8 @@ def test_a_port_where_the_containers_root_is_not_the_user(rpod: Rpod, image: str
     if network == "pasta" and shutil.which("pasta") is None:
         pytest.skip("pasta is not installed")
     port = free_port()
-    rpod.ok("run", "-d", "--userns", mode, "--network", network, "-p", f"127.0.0.1:{port}:80", image, *SERVER)
+    words = ("--userns", mode, "--network", network, "-p", f"127.0.0.1:{port}:8000")
+    rpod.ok("run", "-d", *words, image, "httpd", "-f", "-p", "8000", "-h", "/var/www")
     wait_for(lambda: served(f"http://127.0.0.1:{port}/"), what="the web server")
 
 
