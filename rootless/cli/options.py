@@ -23,7 +23,7 @@ CidFiles = Annotated[
 ]
 StopTime = Annotated[
     int | None,
-    option("--time", "-t", "--timeout", metavar="SECONDS", text="How long to wait before SIGKILL."),
+    option("--time", "-t", "--timeout", metavar="SECONDS", text="How long to wait before SIGKILL; -1 is for ever."),
 ]
 DetachKeys = Annotated[
     str | None,

@@ -129,6 +129,10 @@ def _check(options: ContainerOptions) -> None:
         raise UsageError("an image is missing", "rpod run IMAGE [COMMAND]")
     if options.cidfile and os.path.lexists(options.cidfile):
         raise UsageError(f"--cidfile {options.cidfile} exists already", "remove it if it is an old one")
+    if options.timeout < 0:
+        raise UsageError(f"--timeout {options.timeout}: must be 0 or more")
+    if options.stop_timeout is not None:
+        values.stop_time(options.stop_timeout, "--stop-timeout")
     if options.rm and values.restart_policy(options.restart)[0] != "no":
         raise UsageError("--rm and --restart exclude each other")
     if options.image_volume not in ("anonymous", "bind", "tmpfs", "ignore"):

@@ -98,6 +98,9 @@ def _matches(path: str, pattern: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
+_VALUED = ("seccomp", "apparmor", "mask", "unmask", "proc-opts", "systempaths", "label")
+
+
 def parse_security_opts(values: list[str]) -> SecurityOptions:
     """``--security-opt`` values, ``NAME=VALUE`` (Docker's old ``NAME:VALUE`` too). Raises UsageError."""
     options = SecurityOptions()
@@ -106,7 +109,7 @@ def parse_security_opts(values: list[str]) -> SecurityOptions:
         name, given, value = text.partition(separator)
         if name == "no-new-privileges":
             options.no_new_privileges = _boolean(text, value if given else "true")
-        elif not value:
+        elif not value and name in _VALUED:
             raise UsageError(f"--security-opt {text}: a value is missing", f"{name}=VALUE")
         else:
             _take_option(options, text, name, value)

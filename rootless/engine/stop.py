@@ -24,11 +24,11 @@ _END_WAIT_S = 10.0
 
 
 def stop(container: Container, timeout_s: int | None) -> None:
-    """Send the stop signal, after ``timeout_s`` seconds SIGKILL, and wait for the end.
+    """Send the stop signal, after ``timeout_s`` seconds (-1: never) SIGKILL, and wait for the end.
 
     Stopping what does not run is no error.
     """
-    timeout = container.record.stop_timeout_s if timeout_s is None else timeout_s
+    timeout = container.record.stop_timeout_s if timeout_s is None else values.stop_time(timeout_s, "--time")
     if container.state().waits:
         timeout = 0  # there is no program yet that a signal could ask
     mark_stopped(container)
@@ -43,7 +43,10 @@ def stop(container: Container, timeout_s: int | None) -> None:
         wait_end(container)
         return
     try:
-        if timeout <= 0 or not _asked_to_end(container, pidfd, timeout):
+        ended = timeout != 0 and _asked_to_end(container, pidfd, timeout)
+        if not ended:
+            if timeout:
+                log.warn(f"{container.name} did not end within {timeout} s of the stop signal: it is killed")
             process.send(pidfd, _SIGKILL)
     finally:
         os.close(pidfd)

@@ -176,3 +176,10 @@ def restart_policy(text: str) -> tuple[str, int]:
     if name not in ("no", "always", "unless-stopped", "on-failure") or (colon and name != "on-failure"):
         raise UsageError(f"--restart {text}: unknown policy", "no, on-failure[:N], always or unless-stopped")
     return name, integer(count, "--restart", low=1) if colon else 0
+
+
+def stop_time(seconds: int, option: str) -> int:
+    """How long a stop waits: seconds, or -1 for ever, as Docker has it. Raises UsageError for less."""
+    if seconds < -1:
+        raise UsageError(f"{option} {seconds}: must be 0 or more, or -1 to wait for ever")
+    return seconds

@@ -73,12 +73,12 @@ def _pid_namespace(pid: int | str) -> str:
 
 
 def wait_gone(pidfd: int, timeout_s: float) -> bool:
-    """Wait until a process has ended; False after ``timeout_s`` seconds."""
+    """Wait until a process has ended; False after ``timeout_s`` seconds, which are without end below 0."""
     import select
 
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(max(0, int(timeout_s * 1000))))
+    return bool(poll.poll(int(timeout_s * 1000) if timeout_s >= 0 else None))
 
 
 def close_all_but(kept: tuple[int, ...]) -> None:

@@ -65,6 +65,19 @@ def test_a_start_that_fails_leaves_what_was(rpod: Rpod, image: str, tmp_path: Pa
     assert rpod("start", "-a", "old").code == 3
 
 
+def test_a_stop_that_kills_says_so_and_one_that_waits_does_not_kill(rpod: Rpod, image: str) -> None:
+    rpod.ok("run", "-d", "--name", "deaf", image, "sleep", "1000")
+    done = rpod("stop", "-t", "1", "deaf")
+    assert (done.code, done.out) == (0, "deaf\n")
+    assert "deaf did not end within 1 s of the stop signal: it is killed" in done.err
+    rpod.ok("run", "-d", "--name", "slow", image, "sh", "-c", "trap 'sleep 2; exit 5' TERM; sleep 1000 & wait")
+    rpod.fails("stop", "-t", "-2", "slow")
+    done = rpod("stop", "-t", "-1", "slow")
+    assert (done.out, done.err) == ("slow\n", "")
+    assert rpod.ok("inspect", "-f", "{{.State.ExitCode}}", "slow") == "5"
+    assert rpod("stop", "-t", "0", "deaf").err == ""
+
+
 def test_starting_and_stopping_twice_is_harmless(rpod: Rpod, image: str) -> None:
     serve(rpod, image, "--name", "twice")
     rpod.ok("start", "twice")
