@@ -34,12 +34,22 @@ def agreed(warning: str) -> bool:
 def report(error: RpodError) -> None:
     """An error and its hint on standard error, a line each."""
     text = f"rpod: error: {_line(error.message)}\n"
-    if error.hint:
-        text += f"rpod: hint: {_line(error.hint)}\n"
+    if hint := _diagnosed(error.hint):
+        text += f"rpod: hint: {_line(hint)}\n"
     try:
         os.write(2, text.encode("utf-8", "surrogateescape"))
     except OSError:
         pass  # standard error is closed; the exit code is all that is left
+
+
+def _diagnosed(hint: str) -> str:
+    """For the hint ``rpod doctor CHECK``, what that check says to do; the hint where it finds nothing."""
+    before, doctor, name = hint.partition("rpod doctor ")
+    if before or not doctor:
+        return hint
+    from rootless.engine.doctor import remedy
+
+    return remedy(name) or hint
 
 
 def _line(text: str) -> str:

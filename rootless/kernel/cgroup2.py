@@ -100,7 +100,7 @@ def freeze(path: str, frozen: bool) -> None:
     a process hangs in the kernel.
     """
     if not path:
-        raise LimitError("it has no cgroup of its own, so it cannot be frozen", "rpod doctor")
+        raise LimitError("it has no cgroup of its own, so it cannot be frozen", "rpod doctor delegation")
     files.write_plain(f"{path}/cgroup.freeze", "1" if frozen else "0")
     if not _await_event(path, b"frozen 1" if frozen else b"frozen 0"):
         files.write_plain(f"{path}/cgroup.freeze", "0")

@@ -190,7 +190,7 @@ class MapWriting:
             if spawn.wait(child):
                 failures.append(f"{name} failed: {words or 'without a word'}")
         if failures:
-            raise LaunchError(failures[0].splitlines()[0], "rpod doctor")
+            raise LaunchError(failures[0].splitlines()[0], "rpod doctor id-maps")
 
 
 def _write_whole(pid: int, maps: IdMap) -> None:
@@ -215,7 +215,7 @@ def _write_single(pid: int, maps: IdMap) -> None:
             finally:
                 os.close(fd)
     except OSError as error:
-        raise LaunchError(f"cannot map the user's id: {os_reason(error)}", "rpod doctor") from error
+        raise LaunchError(f"cannot map the user's id: {os_reason(error)}", "rpod doctor id-maps") from error
 
 
 def become_root(*, keep_groups: bool = False) -> None:
@@ -263,7 +263,8 @@ def fork_mapped(work: Callable[[], object], write: Callable[[int], None], flags:
     try:
         answer = os.read(said, 256).decode()
         if answer != "1":
-            raise LaunchError(f"cannot make a user namespace: {answer or 'the child was killed'}", "rpod doctor")
+            reason = answer or "the child was killed"
+            raise LaunchError(f"cannot make a user namespace: {reason}", "rpod doctor user-namespace")
         write(pid)
         os.write(go, b"1")
     except BaseException:

@@ -231,9 +231,7 @@ class _SlirpStarted(Started):
         """See Started.finish."""
         try:
             if wait_readable(self._ready, self.helpers[0], "slirp4netns") != b"1":
-                raise NetworkError(
-                    f"slirp4netns failed: {words_of(self._words)}", "rpod doctor tries /dev/net/tun and the rest"
-                )
+                raise NetworkError(f"slirp4netns failed: {words_of(self._words)}", "rpod doctor slirp4netns")
             for port in self._ports:
                 _publish(self._directory, port)
         except BaseException:

@@ -103,7 +103,9 @@ def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *
     except OSError as error:
         if owned:
             cgroup2.remove(path)
-        raise LimitError(f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor") from error
+        raise LimitError(
+            f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor delegation"
+        ) from error
     return Cgroup(path, owned=owned, lacking=limits.lacking(resources, available))
 
 
@@ -157,7 +159,7 @@ def split_own() -> str:
     """This process's own cgroup, cleared for the container's: this process and its parent move to a leaf beside it."""
     base = cgroup2.own_path()
     if not base:
-        raise LimitError("--cgroups split needs cgroup v2", "rpod doctor")
+        raise LimitError("--cgroups split needs cgroup v2", "rpod doctor delegation")
     if os.path.basename(base) == _SUPERVISOR:
         base = os.path.dirname(base)  # moved already, or a restart by the monitor
     try:

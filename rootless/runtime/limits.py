@@ -90,7 +90,7 @@ def name_of(limit: str, resources: Resources) -> str:
 def _delegation_hint() -> str:
     """What `rpod doctor` says. A new login alone is not enough: a lingering user's systemd keeps what it was given."""
     if not os.path.isdir("/run/systemd/system"):
-        return "rpod doctor"
+        return "rpod doctor delegation"
     folder = "/etc/systemd/system/user@.service.d"
     return (
         f"sudo mkdir -p {folder} && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee "

@@ -22,7 +22,7 @@ def change(path: str, names: list[str], resources: Resources) -> Callable[[], No
     it back. Returns what undoes it. Raises LimitError, with everything as it was.
     """
     if not path:
-        raise LimitError("it has no cgroup of its own, so it cannot be limited", "rpod doctor")
+        raise LimitError("it has no cgroup of its own, so it cannot be limited", "rpod doctor delegation")
     base = os.path.dirname(path)
     kept = frozenset(set(limits.wanted(resources)) - set(names))
     available = cgroup2.controllers(base)

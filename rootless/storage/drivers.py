@@ -150,7 +150,7 @@ def wait_for_mount(path: str, device_before: int, alive: Callable[[], bool] | No
     deadline = time.monotonic() + _FUSE_WAIT_S
     while os.stat(path).st_dev == device_before:
         if (alive is not None and not alive()) or time.monotonic() > deadline:
-            raise StorageError("fuse-overlayfs did not mount the root file system", "rpod doctor")
+            raise StorageError("fuse-overlayfs did not mount the root file system", "rpod doctor fuse-overlayfs")
         time.sleep(0.0005)
 
 

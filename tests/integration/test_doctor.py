@@ -72,6 +72,25 @@ def test_newuidmap_without_its_set_user_id_bit(tmp_path: Path) -> None:
     assert findings["id-maps"]["fix"] == tools["fix"]
 
 
+def test_a_command_that_fails_says_what_the_doctor_would(tmp_path: Path) -> None:
+    for name in ("newuidmap", "newgidmap"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "XDG_DATA_HOME": str(tmp_path / "data")}
+
+    def rpod(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*program(), *words], capture_output=True, text=True, env=env, timeout=60, check=False)
+
+    done = rpod("run", "--rm", "hello")
+    fix = f"sudo sh -c 'chown root:root {tmp_path}/newuidmap && chmod u+s {tmp_path}/newuidmap'"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (125, f"rpod: hint: {fix}")
+    done = rpod("doctor", "id-maps")
+    assert done.returncode == 1
+    assert f"administrator: {fix}" in done.stdout and "slirp4netns" not in done.stdout
+    done = rpod("doctor", "frob")
+    assert done.returncode == 125 and "there is no check 'frob'" in done.stderr
+
+
 def test_newuidmap_not_installed(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.write_text("")

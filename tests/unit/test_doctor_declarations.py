@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def test_udev_rule_and_systemd_dropin_reach_their_files_as_meant(tmp_path: Path)
 def test_hint_is_the_text_of_the_finding() -> None:
     assert doctor.hint("linger-off") == f"sudo loginctl enable-linger {doctor.facts()['user']}"
     assert doctor.hint("tools-missing").endswith(packages.install_command("uidmap"))
+
+
+def test_hints_name_checks_that_there_are() -> None:
+    named = set()
+    for path in (ROOT / "rootless").rglob("*.py"):
+        named |= set(re.findall(r'"rpod doctor ([a-z][a-z0-9-]*)"', path.read_text()))
+    assert named >= {"id-maps", "slirp4netns", "fuse-overlayfs", "delegation"}
+    assert named <= set(doctor.names())
+    assert doctor.remedy("tries everything") == ""
 
 
 def test_free_range_overlaps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,6 @@ from __future__ import annotations
 #  {option: (field, kind)}, {field: default})
 SPEC: tuple[str, bool, tuple[tuple[str, bool, bool], ...], dict[str, tuple[str, str]], dict[str, object]] = ('system:doctor',
  True,
- (),
+ (('checks', True, False),),
  {'--format': ('format', 'str'), '--script': ('script', 'flag')},
- {'format': '', 'script': False})
+ {'checks': (), 'format': '', 'script': False})

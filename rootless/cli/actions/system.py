@@ -165,16 +165,18 @@ def _agreed(*, all: bool, volumes: bool) -> bool:
     return output.agreed("WARNING! This will remove:\n" + "\n".join(f"\t- {line}" for line in lines))
 
 
-def doctor(*, format: str, script: bool) -> int:
-    """Try every prerequisite; 1 if a required one is missing."""
+def doctor(*, checks: list[str], format: str, script: bool) -> int:
+    """Try every prerequisite, or the named ones; 1 if a required one is missing."""
     from rootless.engine import doctor as engine
 
+    if unknown := [name for name in checks if name not in engine.names()]:
+        raise UsageError(f"there is no check {unknown[0]!r}", ", ".join(engine.names()))
     if script:
-        if format:
-            raise UsageError("--script and --format exclude each other", "leave one out")
+        if format or checks:
+            raise UsageError("--script goes with neither --format nor checks", "rpod doctor --script")
         output.emit(engine.script().rstrip("\n"))
         return 0
-    findings = engine.examine()
+    findings = engine.examine(checks or None)
     if format:
         rows = [{name.title(): value for name, value in finding.as_dict().items()} for finding in findings]
         output.listing(rows, _FINDINGS, format, rows)

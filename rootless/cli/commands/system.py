@@ -54,11 +54,15 @@ class Prune(Pruning):
     "doctor",
     "system doctor",
     runs="system:doctor",
-    examples=["rpod doctor", "rpod doctor --format json", "rpod doctor --script | sudo sh"],
+    examples=["rpod doctor", "rpod doctor slirp4netns", "rpod doctor --script | sudo sh"],
 )
 class Doctor:
-    """Try everything that rpod needs, and say what mends it. Status 1: something required is missing."""
+    """Try everything that rpod needs, or the named checks and what they need, and say what mends it.
 
+    Status 1: something required is missing.
+    """
+
+    checks: Annotated[list[str], argument("[CHECK]...")] = []
     format: Format = ""
     script: Annotated[bool, option("--script", text="Print an administrator's commands as one script.")] = False
 

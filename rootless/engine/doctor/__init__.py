@@ -17,7 +17,7 @@ from rootless.kernel import userns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Finding", "examine", "facts", "hint", "script"]
+__all__ = ["Finding", "examine", "facts", "hint", "names", "remedy", "script"]
 
 
 def facts() -> dict[str, str]:
@@ -35,12 +35,12 @@ def facts() -> dict[str, str]:
     }
 
 
-def examine(names: list[str] | None = None) -> list[Finding]:
-    """Try every prerequisite (or those in ``names``, with what they need) and tell what was found.
+def examine(only: list[str] | None = None) -> list[Finding]:
+    """Try every prerequisite (or those in ``only``, with what they need) and tell what was found.
 
     Nothing is left behind: what a probe makes, it removes. An unknown name is a KeyError.
     """
-    wanted = _with_needs(names)
+    wanted = _with_needs(only)
     known = facts()
     findings: dict[str, Finding] = {}
     for check in CHECKS:
@@ -50,12 +50,24 @@ def examine(names: list[str] | None = None) -> list[Finding]:
     return _settle(findings)
 
 
-def _with_needs(names: list[str] | None) -> set[str]:
+def names() -> list[str]:
+    """What the checks are called."""
+    return [check.name for check in CHECKS]
+
+
+def remedy(name: str) -> str:
+    """What mends the first failure among a check and what it needs; "" if all is well, or there is no such check."""
+    if name not in names():
+        return ""
+    return next((finding.fix for finding in examine([name]) if not finding.ok and finding.fix), "")
+
+
+def _with_needs(only: list[str] | None) -> set[str]:
     by_name = {check.name: check for check in CHECKS}
-    if names is None:
+    if only is None:
         return set(by_name)
-    wanted = {need for name in names for need in by_name[name].needs} | set(names)
-    groups = {by_name[name].one_of for name in names} - {""}
+    wanted = {need for name in only for need in by_name[name].needs} | set(only)
+    groups = {by_name[name].one_of for name in only} - {""}
     return wanted | {check.name for check in CHECKS if check.one_of in groups}
 
 
