@@ -112,6 +112,7 @@ def test_the_namespace_at_a_path(rpod: Rpod, image: str, mode: str) -> None:
     assert "No such file".lower() in rpod.fails("start", f"join-{mode}").lower()
 
 
+@pytest.mark.skipif(UID == 1000, reason="the image knows a user with this id")
 def test_the_users_of_a_container_have_accounts(rpod: Rpod, image: str) -> None:
     """keep-id, a number that the image does not know, users of the host; what is there stays."""
     name = pwd.getpwuid(UID).pw_name
@@ -255,10 +256,10 @@ def test_overlays_and_images_among_the_mounts(rpod: Rpod, image: str, tmp_path: 
 
 @pytest.mark.parametrize("mode", ["host", "keep-id", "nomap"])
 def test_settings_that_only_the_user_may_make(rpod: Rpod, image: str, mode: str) -> None:
-    words = ("--network", "none", "--userns", mode, "--oom-score-adj", "300", "--ulimit", "core=5", "--shm-size", "1m")
-    script = "cat /proc/self/oom_score_adj; ulimit -c; stat -c %a /dev/shm; df -k /dev/shm | tail -n 1"
-    out = rpod.ok("run", "--rm", *words, image, "sh", "-c", script).split()
-    assert out[0] == "300"
+    words = ("--network", "none", "--userns", mode, "--oom-score-adj", "300", "--ulimit", "nofile=77")
+    script = "cat /proc/self/oom_score_adj; ulimit -n; stat -c %a /dev/shm; df -k /dev/shm | tail -n 1"
+    out = rpod.ok("run", "--rm", *words, "--shm-size", "1m", image, "sh", "-c", script).split()
+    assert out[:2] == ["300", "77"]
     assert "1024" in out
 
 
