@@ -29,7 +29,9 @@ def note(options: ContainerOptions, record: ContainerRecord, stop_signal: str) -
     if options.init:
         raise UsageError("--init makes no sense with systemd, which is an init", "--systemd=false, or no --init")
     if cgroup.manager(facts.cgroup_manager(record)) == "none":
-        raise LimitError("systemd needs a control group of its own, and none is delegated to this user", "rpod doctor delegation")
+        raise LimitError(
+            "systemd needs a control group of its own, and none is delegated to this user", "rpod doctor delegation"
+        )
     if not stop_signal:
         record.stop_signal = _SIGRTMIN_3
 
