@@ -67,7 +67,7 @@ class TerminalProgress(Progress):
         self._drawn = 0
         self._next_s = 0.0
         self._samples: list[tuple[float, int]] = []
-        self._colour = "NO_COLOR" not in os.environ
+        self._colour = not os.environ.get("NO_COLOR")
 
     def message(self, text: str) -> None:
         """A line above the bars."""
