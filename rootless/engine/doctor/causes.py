@@ -213,12 +213,12 @@ CAUSES = {
     "runtime-none": Cause(
         "nobody makes runtime directories on this machine",
         ADMIN,
-        "install -d -m 0755 /run/user && install -d -m 0700 -o {user} -g \"$(id -g {user})\" /run/user/{uid}",
+        'install -d -m 0755 /run/user && install -d -m 0700 -o {user} -g "$(id -g {user})" /run/user/{uid}',
     ),
     "runtime-unusable": Cause(
         "the stand-in for the runtime directory is somebody else's",
         ADMIN,
-        "install -d -m 0755 /run/user && install -d -m 0700 -o {user} -g \"$(id -g {user})\" /run/user/{uid}",
+        'install -d -m 0755 /run/user && install -d -m 0700 -o {user} -g "$(id -g {user})" /run/user/{uid}',
     ),
     "linger-off": Cause("the user's processes end with the last logout", ADMIN, "loginctl enable-linger {user}"),
     "kernel-old": Cause("the kernel is older than 5.12", ADMIN, advice="update the distribution's kernel"),
