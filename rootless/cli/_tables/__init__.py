@@ -3,7 +3,7 @@
 # fmt: off
 from __future__ import annotations
 
-GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--storage-driver': ('storage_driver', 'str')}
+GLOBALS: dict[str, tuple[str, str]] = {'--log-level': ('log_level', 'str'), '--runtime': ('runtime', 'str'), '--storage-driver': ('storage_driver', 'str')}
 NOUNS = frozenset(['config', 'container', 'generate', 'healthcheck', 'image', 'manifest', 'quadlet', 'system', 'volume'])
 # a command as typed -> the module here that describes it
 MODULES: dict[str, str] = {'__check': '__check',
