@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import termios  # noqa: F401  here: exec clears ONLCR when the root is the container's, and nothing is imported there
 
 from rootless.errors import LaunchError, os_reason
 from rootless.kernel import unix
