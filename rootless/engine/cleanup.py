@@ -56,14 +56,17 @@ def _start_again(container: Container, alive: files.Lock) -> None:
 
 
 def after_exit(container: Container) -> None:
-    """Tidy up behind a program that has ended."""
+    """Tidy up behind a program that has ended; whoever has started or removed the container since then has done it."""
     if container.is_alive():
-        return  # started again already
+        return
     if container.record.auto_remove:
         remove.delete(container, volumes=True)
         return
-    reconcile.release(container)
-    events.of_container(container.record, "cleanup")
+    try:
+        if reconcile.release_unless_started(container):
+            events.of_container(container.record, "cleanup")
+    except NotFoundError:
+        pass
 
 
 def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
@@ -75,13 +78,12 @@ def by_hand(container: Container, *, rm: bool, rmi: bool) -> None:
         reconcile.release(container)  # as long as the record of this run names its cgroup
         container.forget_exit()
         container.put_back(None, None)  # as if it had never been set up
-    if container.is_alive():
+    image_id = container.record.image_id
+    if not reconcile.release_unless_started(container):
         raise StateError(
             f"container {container.name} is {container.state().status}: there is nothing to clean up",
             f"rpod stop {container.name}",
         )
-    image_id = container.record.image_id
-    reconcile.release(container)
     events.of_container(container.record, "cleanup")
     if rm:
         remove.remove(container, force=False, volumes=True, timeout_s=None)

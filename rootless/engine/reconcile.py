@@ -36,6 +36,15 @@ def release(container: Container) -> None:
             pass
 
 
+def release_unless_started(container: Container) -> bool:
+    """``release`` after an end; False, and nothing done, where somebody starts the container again already."""
+    with container.release_lock():
+        if container.is_alive():
+            return False
+        release(container)
+    return True
+
+
 def _end_survivors(run: RunRecord) -> None:
     """A monitor that was killed takes the program along (PR_SET_PDEATHSIG), unless the program undid that."""
     process.kill(run.pid, run.start_ticks)

@@ -120,7 +120,8 @@ def _make_way(container: Container) -> None:
         from rootless.engine import rare
 
         rare.start_required(container.record)
-    reconcile.release(container)
+    with container.release_lock():  # the cleanup after the last end may still be at it
+        reconcile.release(container)
     if os.path.exists(f"{container.directory}/mounted"):
         from rootless.engine import mount
 

@@ -195,6 +195,12 @@ class Container:
         assert lock is not None
         return lock
 
+    def release_lock(self) -> files.Lock:
+        """Held while what a run left is freed: whoever tidies up behind one, and whoever starts the next."""
+        lock = self._locked(f"{self.run_directory}/release.lock", wait=True)
+        assert lock is not None
+        return lock
+
     @property
     def gate_path(self) -> str:
         """The socket where a program that is set up waits to be started."""

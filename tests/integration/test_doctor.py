@@ -113,9 +113,9 @@ def test_user_namespaces_limited_to_none() -> None:
     assert findings["overlay"]["fix"] == findings["user-namespace"]["fix"]
 
 
-def test_in_a_chroot() -> None:
+def test_in_a_chroot(tmp_path: Path) -> None:
     enter = (
-        "top=$(mktemp -d) && mount -t tmpfs none $top && mkdir $top/root && cd /",
+        f"top={tmp_path} && mount -t tmpfs none $top && mkdir $top/root && cd /",
         "for name in *; do",
         "if [ -L $name ]; then cp -P $name $top/root/; elif [ -d $name ]; then mkdir $top/root/$name",
         "mount --rbind $name $top/root/$name; fi; done",

@@ -71,6 +71,15 @@ def test_the_whole_life(rpod: Rpod, image: str, name: str) -> None:
     rpod.ok("rm", "box")
 
 
+def test_a_start_right_after_a_stop(rpod: Rpod, image: str, name: str) -> None:
+    """What cleans up behind the end must not take away what the next start has made."""
+    rpod.ok("--runtime", name, "run", "-d", "--name", "box", image, "sleep", "1000")
+    for _ in range(8):
+        rpod.ok("stop", "-t", "0", "box")
+        rpod.ok("start", "box")
+    assert rpod.ok("exec", "box", "echo", "runs") == "runs"
+
+
 def test_set_up_before_it_starts(rpod: Rpod, image: str, name: str) -> None:
     rpod.ok("--runtime", name, "create", "--name", "box", image, "echo", "from the gate")
     rpod.ok("init", "box")

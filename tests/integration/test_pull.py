@@ -534,7 +534,7 @@ def test_a_signal_in_the_middle(home: Path, number: signal.Signals) -> None:
 def test_hello_needs_no_registry(home: Path) -> None:
     image = images.ensure_image("hello")
     assert image.name_for("hello") == builtin.NAME
-    assert (image.config.entrypoint, image.config.cmd) == ([], ["/hello", "hello"])
+    assert (image.config.entrypoint, image.config.cmd) == (None, ["/hello", "hello"])
     assert tree(image, home) == {"hello"}
     assert images.ensure_image("hello").id == image.id
     assert images.resolve(builtin.NAME).id == image.id

@@ -49,6 +49,7 @@ def test_ctrl_c_interrupts_the_program_and_not_rpod(rpod: Rpod, image: str) -> N
         pty.expect("# ")
         pty.type("echo al''ive\r")
         pty.expect("alive")
+        pty.expect("# ")  # only then does the shell read keys again
         pty.type("\x04")
         assert pty.wait() in (0, 130)
 
