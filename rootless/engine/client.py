@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import _socket
+import time
 
 from rootless.engine.foreground import STREAMS
 from rootless.engine.session import CHUNK_BYTES, DETACHED, Peer, Session, write_all
 from rootless.errors import LaunchError
-from rootless.kernel import process, unix
+from rootless.kernel import files, process, unix
 from rootless.state import events
 
 TYPE_CHECKING = False
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.state.container import Container
+
+
+_RELEASE_S = 3.0  # a helper of the network that does not end by itself is killed after 2
 
 
 class Monitor(Peer):
@@ -28,6 +32,7 @@ class Monitor(Peer):
         self._sock = sock
         self._record = container.record_inode() if take_over else 0  # of the record that says that we clean up
         self.took_over = False
+        self.ended = False  # the program, as the monitor says
         self.sink = sock.fileno()
         self.sources = [self.sink]
 
@@ -45,6 +50,7 @@ class Monitor(Peer):
             if "stderr" in self._streams:
                 write_all(2, data[1:])
         elif kind == b"x":
+            self.ended = True
             if self._record and self._record == self._container.record_inode():
                 self._take_over()
             return int(data[1:].split()[0])
@@ -118,7 +124,16 @@ def attach(
         sig_proxy=sig_proxy and not record.tty,
     )
     code = session.run()
+    if peer.ended and record.restart == "no":
+        _await_release(container)
     return 0 if code == DETACHED else code
+
+
+def _await_release(container: Container) -> None:
+    """Wait until the monitor has let go of the lock: who starts the container next would find it running."""
+    deadline = time.monotonic() + _RELEASE_S
+    while files.Lock.is_held(container.alive_path) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def connect(container: Container) -> _socket.socket:

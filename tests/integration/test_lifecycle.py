@@ -222,3 +222,11 @@ def test_all_at_once(rpod: Rpod, image: str) -> None:
     assert len(rpod.ok("ps", "-q").split()) == 3
     assert len(rpod.ok("rm", "-fa", "-t", "0").split()) == 3
     assert rpod.ok("ps", "-aq") == ""
+
+
+def test_a_start_right_after_an_attach(rpod: Rpod, image: str) -> None:
+    """Whoever was attached is told of the end when the container can be started again."""
+    rpod.ok("create", "--name", "box", image, "sh", "-c", "echo again")
+    for _ in range(4):
+        rpod.ok("init", "box")
+        assert rpod.ok("start", "-a", "box") == "again"
