@@ -168,14 +168,16 @@ def test_pause_stop_start_and_rm(podman: Engine, box: str) -> None:
 
 
 def test_a_terminal(podman: Engine, box: str) -> None:
+    # How a line ends depends on who is first, conmon that sets the terminal or the shell that keeps its settings.
     with Pty(podman, "run", "--rm", "-it", "--network", "none", "bb", "sh") as pty:
         pty.type("tty; stty size\r")
-        pty.expect("/dev/pts/0\r\n24 80\r\n")
+        pty.expect("/dev/pts/0")
+        pty.expect("24 80")
         pty.type("exit 4\r")
         assert pty.wait() == 4
     with Pty(podman, "exec", "-it", box, "sh") as pty:
-        pty.type("test -t 0 && echo it is one\r")
-        pty.expect("\r\nit is one\r\n")
+        pty.type("test -t 0 && echo it' 'is one\r")
+        pty.expect("it is one")
         pty.type("exit 6\r")
         assert pty.wait() == 6
 
