@@ -113,22 +113,7 @@ class _Launcher:
     def _launch(self) -> None:
         plan = self.plan
         self._leave_the_caller()
-        self.cgroup = cgroup.create(
-            plan.ident,
-            plan.spec.resources,
-            parent=plan.cgroup_parent,
-            wanted_manager=plan.cgroup_manager,
-            optional=plan.optional_limits,
-            announce=self._record_cgroup,
-            stop_timeout_s=plan.stop_timeout_s,
-        )
-        self.undo.append(lambda: cgroup2.remove(self.cgroup.path))
-        for words in self.cgroup.lacking:
-            log.warn(words)
-        if plan.foreign is not None:
-            plan.foreign.cgroup = self.cgroup.path  # it moves the container there itself
-        else:
-            self.cgroup_fd = self.cgroup.open()
+        self._make_cgroup()
         self.streams = self._make_streams()
         # slirp4netns and fuse-overlayfs must reach the namespaces first; init closes itself then.
         roots = self._fuse_roots()
@@ -173,6 +158,25 @@ class _Launcher:
             plan.events.launched(started=plan.gate is None, attached=plan.client_fd >= 0)
         self._report({"pid": self.init_pid})
         _become_monitor(argv, environment, kept)
+
+    def _make_cgroup(self) -> None:
+        plan = self.plan
+        self.cgroup = cgroup.create(
+            plan.ident,
+            plan.spec.resources,
+            parent=plan.cgroup_parent,
+            wanted_manager=plan.cgroup_manager,
+            optional=plan.optional_limits,
+            announce=self._record_cgroup,
+            stop_timeout_s=plan.stop_timeout_s,
+        )
+        self.undo.append(lambda: cgroup2.remove(self.cgroup.path))
+        for words in self.cgroup.lacking:
+            log.warn(words)
+        if plan.foreign is not None:
+            plan.foreign.cgroup = self.cgroup.path  # it moves the container there itself
+        else:
+            self.cgroup_fd = self.cgroup.open()
 
     def _make_streams(self) -> Streams:
         if self.plan.spec.process.terminal:
