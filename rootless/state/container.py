@@ -180,8 +180,11 @@ class Container:
         return self._locked(self.alive_path, wait=False)
 
     def _locked(self, path: str, *, wait: bool) -> files.Lock | None:
-        os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
-        lock = files.Lock.acquire(path, wait=wait)
+        try:
+            lock = files.Lock.acquire(path, wait=wait)
+        except FileNotFoundError:  # mkdir(2) first would wait for whoever makes another container's directory
+            os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
+            lock = files.Lock.acquire(path, wait=wait)
         if lock is not None and not self.exists():
             # Somebody removed it just now: what was made here again must not stay.
             files.remove_tree(self.run_directory)
