@@ -8,6 +8,7 @@ import pytest
 from support import hostile
 from support.leaks import Leaks
 from support.rogue_registry import RogueRegistry
+from support.small_disk import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,15 @@ def image(session_rpod: Rpod) -> str:
         name = hostile.serve(registry, "busybox", {}, {})
         session_rpod.ok("pull", "--quiet", "--tls-verify=false", name, timeout_s=120)
     return name
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    """rpod without subordinate ids: newuidmap, which gains nothing under strace, is not needed."""
+    disk = Disk(tmp_path_factory.mktemp("single"), "64m", "")
+    disk.ok("$RPOD run --rm hello")
+    yield disk
+    disk.close()
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.leaks import Leaks
-from support.small_disk import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.small_disk import Disk
 
 SWEPT = [
     ("mkdir", (2, 4)),
@@ -22,15 +21,6 @@ SWEPT = [
     ("move_mount", (1, 8)),
     ("prctl", (2, 30)),
 ]
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    """rpod without subordinate ids: newuidmap, which gains nothing under strace, is not needed."""
-    disk = Disk(tmp_path_factory.mktemp("single"), "64m", "")
-    disk.ok("$RPOD run --rm hello")
-    yield disk
-    disk.close()
 
 
 @pytest.mark.parametrize("driver_name", ["overlay", "fuse-overlayfs"])

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.leaks import Leaks
-from support.small_disk import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.small_disk import Disk
 
 _WAITS = '--network none --entrypoint \'["/hello","pause"]\' hello'
 _RUNNING = f"$RPOD run -d --name c {_WAITS}"
@@ -48,15 +47,6 @@ KILLS = [
     ("clone,clone3,fork,vfork,setns,execve", (2, 3, 4)),
     ("sendmsg,recvmsg,kill,pidfd_send_signal,wait4", (1, 2, 4)),
 ]
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    """rpod without subordinate ids, with the built-in image."""
-    disk = Disk(tmp_path_factory.mktemp("single"), "64m", "")
-    disk.ok("$RPOD run --rm hello")
-    yield disk
-    disk.close()
 
 
 def traced(disk: Disk, calls: str, what: str, command: str) -> tuple[int, str, bool]:
