@@ -6,7 +6,7 @@ import os
 
 from rootless import log, paths
 from rootless.engine import reconcile
-from rootless.errors import ConflictError, NewerError, StateError, StorageError
+from rootless.errors import ConflictError, NewerError, NotFoundError, StateError, StorageError
 from rootless.kernel import files, userns
 from rootless.state import events
 from rootless.state.containers import Containers
@@ -51,7 +51,8 @@ def remove(
 def delete(container: Container, *, volumes: bool) -> None:
     """Remove a container that does not run. First the record, which makes it nameless garbage to any reader.
 
-    A damaged record is no obstacle: then only what it alone knew (its volumes, its --cidfile) stays.
+    A damaged record is no obstacle: then only what it alone knew (its volumes, its --cidfile) stays. Somebody who
+    was faster, such as the cleanup of a --rm container, has done it all.
     """
     try:
         record = container.record
@@ -60,12 +61,17 @@ def delete(container: Container, *, volumes: bool) -> None:
     except StorageError as error:
         log.warn(error.message)
         record = ContainerRecord(id=container.id)
-    reconcile.release(container)
-    Containers().forget(container)
     try:
-        _remove_directory(container)
-    finally:
-        files.remove_tree(container.run_directory)
+        releasing = container.release_lock()
+    except NotFoundError:
+        return
+    with releasing:  # a cleanup that is still at it has another runtime's "delete" make its directories anew
+        reconcile.release(container)
+        Containers().forget(container)
+        try:
+            _remove_directory(container)
+        finally:
+            files.remove_tree(container.run_directory)
     if volumes:
         _remove_volumes(record)
     last_use.note(paths.data(), record.image_id)

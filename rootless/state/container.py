@@ -199,7 +199,10 @@ class Container:
         return lock
 
     def release_lock(self) -> files.Lock:
-        """Held while what a run left is freed: whoever tidies up behind one, and whoever starts the next."""
+        """Held while what a run left is freed, by its cleanup, the next start or a removal.
+
+        Raises NotFoundError if the container is gone.
+        """
         lock = self._locked(f"{self.run_directory}/release.lock", wait=True)
         assert lock is not None
         return lock

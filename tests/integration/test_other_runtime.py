@@ -80,6 +80,14 @@ def test_a_start_right_after_a_stop(rpod: Rpod, image: str, name: str) -> None:
     assert rpod.ok("exec", "box", "echo", "runs") == "runs"
 
 
+def test_a_removal_while_the_end_is_cleaned_up(rpod: Rpod, image: str, name: str) -> None:
+    """The runtime's own "delete" makes directories: none may come back behind the removal."""
+    for _ in range(8):
+        rpod.ok("--runtime", name, "run", "-d", "--name", "box", image, "sleep", "1000")
+        rpod.ok("rm", "-f", "-t", "0", "box")
+    wait_for(lambda: rpod.leftovers() == [], what="nothing left behind")
+
+
 def test_set_up_before_it_starts(rpod: Rpod, image: str, name: str) -> None:
     rpod.ok("--runtime", name, "create", "--name", "box", image, "echo", "from the gate")
     rpod.ok("init", "box")
