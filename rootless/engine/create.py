@@ -285,6 +285,7 @@ def _ports(options: ContainerOptions, record: ContainerRecord, image: Image) -> 
         mappings = []
     record.ports = [mapping.to_json() for mapping in mappings]
     record.exposed = exposed
+    record.publish_all = options.publish_all
 
 
 def _hostname(options: ContainerOptions, record: ContainerRecord) -> str:

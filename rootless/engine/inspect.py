@@ -304,6 +304,7 @@ def _addresses(record: ContainerRecord, state: State) -> dict[str, object]:
         "DnsOptions": record.dns_option,
         "DnsSearch": record.dns_search,
         "ExtraHosts": record.add_host,
+        "PublishAllPorts": record.publish_all,
         "PortBindings": Map({key: value for key, value in _ports(record, state).items() if value}),
     }
 

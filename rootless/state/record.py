@@ -170,6 +170,7 @@ class ContainerRecord(Record):
         "hostname": "",
         "ports": [],  # [{"host_ip", "host_port", "container_port", "protocol"}, …]
         "exposed": [],
+        "publish_all": False,
         "join": {},  # namespace -> container id: pid, ipc, uts, net, user, cgroup
         "mounts": [],  # MountRecord
         "labels": {},
@@ -242,6 +243,7 @@ class ContainerRecord(Record):
         hostname: str
         ports: list[dict[str, object]]
         exposed: list[str]
+        publish_all: bool
         join: dict[str, str]
         mounts: list[MountRecord]
         labels: dict[str, str]

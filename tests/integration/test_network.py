@@ -117,6 +117,8 @@ def test_random_ports_ranges_and_exposed_ones(rpod: Rpod, image: str) -> None:
     wait_for(lambda: served(f"http://{address}/"))
     rpod.ok("run", "-d", "--name", "all", "-P", "--expose", "80", "--expose", "81/tcp", image, *SERVER)
     assert {line.split()[0] for line in rpod.ok("port", "all").splitlines()} == {"80/tcp", "81/tcp"}
+    asked = rpod.ok("inspect", "--format", "{{.HostConfig.PublishAllPorts}}", "all", "any").split()
+    assert asked == ["true", "false"]
 
 
 def test_a_port_that_is_taken(rpod: Rpod, image: str) -> None:
