@@ -50,7 +50,9 @@ def mount(name: str) -> str:
             _unmount(path, image.hex)
             raise NotFoundError(f"the image {name} was removed meanwhile", "try again")
     except OSError as error:
-        raise StorageError(f"image {image.hex[:12]} cannot be mounted: {os_reason(error)}", "rpod doctor") from error
+        raise StorageError(
+            f"image {image.hex[:12]} cannot be mounted: {os_reason(error)}", "rpod doctor overlay"
+        ) from error
     return path
 
 

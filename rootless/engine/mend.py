@@ -103,7 +103,8 @@ def _number(text: str, *, uids: bool) -> int:
     number = userns.as_id(text)
     if number is None or number >= size:
         raise UsageError(
-            f"id {text[:100]} is not mapped: containers of yours have the ids 0 to {size - 1}", "rpod doctor"
+            f"id {text[:100]} is not mapped: containers of yours have the ids 0 to {size - 1}",
+            "rpod doctor subordinate-ids",
         )
     return number
 

@@ -51,7 +51,7 @@ def _manager(parsed: Parsed) -> str:
 def _without(spec: Spec) -> cgroup.Cgroup:
     if wanted := limits.wanted(spec.resources):
         name = limits.name_of(wanted[0], spec.resources)
-        raise LimitError(f"{name} cannot be set: no cgroup is delegated to this user", "rpod doctor")
+        raise LimitError(f"{name} cannot be set: no cgroup is delegated to this user", "rpod doctor delegation")
     log.debug("no cgroup is delegated to this user: the container stays in the caller's")
     return cgroup.Cgroup("")
 
@@ -86,5 +86,5 @@ def _can_make(base: str) -> bool:
     except PermissionError:
         return False
     except OSError as error:
-        raise LimitError(f"the cgroup {base} cannot be made: {os_reason(error)}", "rpod doctor") from error
+        raise LimitError(f"the cgroup {base} cannot be made: {os_reason(error)}", "rpod doctor delegation") from error
     return os.access(base, os.W_OK)

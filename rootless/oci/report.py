@@ -103,7 +103,7 @@ def stats(container: Container) -> dict[str, object]:
     container.demand("read statistics of", "created", "running", "paused")
     path = container.state.cgroup
     if not path:
-        raise StateError(f"container {container.ident!r} has no cgroup of its own", "rpod doctor")
+        raise StateError(f"container {container.ident!r} has no cgroup of its own", "rpod doctor delegation")
     cpu = _pairs(f"{path}/cpu.stat")
     memory = _pairs(f"{path}/memory.stat")
     events = _pairs(f"{path}/memory.events")

@@ -120,7 +120,9 @@ def explicit(mappings: list[str], ranges: Ranges, *, uids: bool) -> list[Extent]
             raise UsageError(f"{option} {text}: the size is out of range")
         found = _host_slice(stored, first, size, inside) if host else cut(stored, first, size, inside)
         if total(found) != size:
-            raise UsageError(f"{option} {text}: {size} ids from {fields[1]} on are not all yours", "rpod doctor")
+            raise UsageError(
+                f"{option} {text}: {size} ids from {fields[1]} on are not all yours", "rpod doctor subordinate-ids"
+            )
         result += found
     return check(result, option)
 

@@ -27,7 +27,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")
 _FAR = 4096 - 257  # PATH_MAX without a name of NAME_MAX bytes and its slash
-_HINT_RANGES = "give this user more subordinate ids: rpod doctor"
+_HINT_RANGES = "give this user more subordinate ids: rpod doctor subordinate-ids"
 
 
 class Rules:

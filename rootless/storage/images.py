@@ -183,7 +183,7 @@ class ImageStore:
             files.make_private(self.tags_dir)
             lock = files.Lock.acquire(f"{self.data_dir}/images.lock")
         except OSError as error:
-            raise StorageError(f"images cannot be changed: {os_reason(error)}", "rpod doctor") from error
+            raise StorageError(f"images cannot be changed: {os_reason(error)}", "rpod doctor data-directory") from error
         assert lock is not None
         return lock
 
@@ -377,7 +377,9 @@ class ImageStore:
                     if name.startswith(".") or not os.path.exists(f"{self.tags_dir}/{name}/image.json"):
                         os.unlink(f"{self.tags_dir}/{name}")
             except OSError as error:
-                raise StorageError(f"images cannot be swept: {os_reason(error)}", "rpod doctor") from error
+                raise StorageError(
+                    f"images cannot be swept: {os_reason(error)}", "rpod doctor data-directory"
+                ) from error
 
     def _sweep_images(self) -> None:
         for name in _entries(self.images_dir):

@@ -95,7 +95,7 @@ class ListStore:
             files.make_private(self.directory)
             taken = files.Lock.acquire(f"{self.directory}/.lock")
         except OSError as error:
-            raise StorageError(f"lists cannot be changed: {os_reason(error)}", "rpod doctor") from error
+            raise StorageError(f"lists cannot be changed: {os_reason(error)}", "rpod doctor data-directory") from error
         assert taken is not None
         return taken
 
