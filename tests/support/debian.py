@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import os
@@ -21,11 +22,13 @@ def tarball(recipe: tuple[str, ...] = RECIPE) -> Path:
     cache = Path(os.environ.get("RPOD_TEST_CACHE") or Path.home() / ".cache" / "rpod-tests")
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"debian-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}.tar"
-    if not path.exists():
-        fresh = path.with_suffix(".new.tar")
-        argv = ["mmdebstrap", *recipe, str(fresh)]
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
-        fresh.rename(path)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the tests may be making it
+        if not path.exists():
+            fresh = path.with_suffix(".new.tar")
+            argv = ["mmdebstrap", *recipe, str(fresh)]
+            subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
+            fresh.rename(path)
     return path
 
 

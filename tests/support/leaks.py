@@ -75,7 +75,7 @@ class Scan:
             yield f"cgroup {path}"
 
     def _files(self) -> Iterator[str]:
-        for path in Path(tempfile.gettempdir()).glob("rpod-run-*"):
+        for path in Path("/tmp").glob("rpod-run-*"):  # where rpod goes without XDG_RUNTIME_DIR
             if _is_own(path):
                 yield f"temporary {path}"
 
