@@ -49,15 +49,15 @@ def prepare(container: Container, plan: LaunchPlan) -> None:
 
 def _sockets(plan: LaunchPlan) -> None:
     """LISTEN_FDS (sd_listen_fds(3)): the sockets that systemd opened become the program's."""
-    count = os.environ.get("LISTEN_FDS", "")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or count == "0":
+    count = unix.activation_sockets()
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count:
         return
     if plan.preserve_fds:
         log.warn("--preserve-fds is given: the sockets of LISTEN_FDS are not handed on")
         return
     if plan.spec.namespaces.get("pid") != "":
         raise UnsupportedError("socket activation needs a pid namespace of the container's own", "leave --pid out")
-    plan.preserve_fds = int(count)
+    plan.preserve_fds = count
     names = os.environ.get("LISTEN_FDNAMES")
     # The program must find its own pid there: that of the first child where --init is process 1.
     plan.spec.process.env += [

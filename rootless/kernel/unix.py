@@ -8,9 +8,12 @@ from __future__ import annotations
 import _socket
 import os
 
+from rootless.kernel.numbers import decimal
+
 SEQPACKET = _socket.SOCK_SEQPACKET
 STREAM = _socket.SOCK_STREAM
 DATAGRAM = _socket.SOCK_DGRAM
+_MOST_FDS = 1 << 20
 
 
 def listen(path: str, backlog: int) -> _socket.socket:
@@ -51,6 +54,11 @@ def accept(listener: _socket.socket) -> _socket.socket:
     fd, _ = listener._accept()  # type: ignore[attr-defined]  # what socket.accept of the Python half calls
     listener.close()
     return _socket.socket(fileno=fd)
+
+
+def activation_sockets() -> int:
+    """How many sockets from descriptor 3 on a service manager gave with LISTEN_FDS (sd_listen_fds(3))."""
+    return decimal(os.environ.get("LISTEN_FDS", ""), _MOST_FDS) or 0
 
 
 def _open_parent(path: str) -> tuple[int, str]:

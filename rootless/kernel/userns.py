@@ -82,10 +82,9 @@ def _parse_ranges(path: str, owners: tuple[str, str]) -> list[tuple[int, int]]:
     for line in lines:
         owner, _, rest = line.partition(":")
         first, _, size = rest.partition(":")
-        if owner in owners and first.isdecimal() and size.isdecimal():
-            start, count = int(first), int(size)
-            if count > 0 and start > 0 and start + count - 1 <= MAX_ID:
-                found.append((start, count))
+        start, count = decimal(first, MAX_ID), decimal(size, MAX_ID)
+        if owner in owners and start and count and start + count - 1 <= MAX_ID:
+            found.append((start, count))
     return _without_overlap(found)
 
 
@@ -106,8 +105,11 @@ def _ask_getsubids(owner: str, flag: list[str]) -> list[tuple[int, int]]:
     found = []
     for line in spawn.run([path, *flag, owner]).text.splitlines():
         fields = line.split()  # "0: alice 100000 65536"
-        if len(fields) == 4 and fields[2].isdecimal() and fields[3].isdecimal():
-            found.append((int(fields[2]), int(fields[3])))
+        if len(fields) != 4:
+            continue
+        start, count = decimal(fields[2], MAX_ID), decimal(fields[3], MAX_ID)
+        if start and count:
+            found.append((start, count))
     return found
 
 

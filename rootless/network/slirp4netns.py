@@ -12,6 +12,7 @@ import os
 
 from rootless.errors import NetworkError, UnsupportedError, UsageError, os_reason
 from rootless.kernel import fastjson, spawn
+from rootless.kernel.numbers import decimal
 from rootless.network.driver import (
     Connection,
     Driver,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from rootless.network.ports import PortMapping
 
 API_SOCKET = "slirp.sock"
-_MAX_MTU = 65520
+_MIN_MTU, _MAX_MTU = 68, 65520
 _DEFAULT_CIDR = "10.0.2.0/24"
 _HOST_PART, _DNS_PART, _OWN_PART = 2, 3, 100  # slirp4netns(1): where things stand in the network
 _INTERFACE = "tap0"
@@ -133,8 +134,8 @@ def _check_option(name: str, value: str) -> None:
         if value not in ("true", "false"):
             raise UsageError(f"{where}: it is true or false")
     elif name == "mtu":
-        if not value.isdecimal() or len(value) > 5 or not 68 <= int(value) <= _MAX_MTU:
-            raise UsageError(f"{where}: it is a number of bytes from 68 to {_MAX_MTU}")
+        if (decimal(value, _MAX_MTU) or 0) < _MIN_MTU:
+            raise UsageError(f"{where}: it is a number of bytes from {_MIN_MTU} to {_MAX_MTU}")
     elif name == "cidr":
         _network(value)
     elif name in ("outbound_addr", "outbound_addr6"):
@@ -155,7 +156,7 @@ def _check_option(name: str, value: str) -> None:
 def _network(cidr: str) -> int:
     """The IPv4 network of ``cidr``, a prefix of 1 to 25 bits (slirp4netns(1)), as a number."""
     base, _, prefix = cidr.partition("/")
-    if not is_address(base) or ":" in base or not prefix.isdecimal() or len(prefix) > 2 or not 1 <= int(prefix) <= 25:
+    if not is_address(base) or ":" in base or not decimal(prefix, 25):
         raise UsageError(
             f"--network slirp4netns:cidr={cidr}: it is an IPv4 network such as {_DEFAULT_CIDR}, at most /25"
         )

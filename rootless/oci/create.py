@@ -165,10 +165,9 @@ def write_pid_file(path: str, pid: int) -> None:
 def preserved(parsed: Parsed, env: list[str]) -> int:
     """How many descriptors from 3 on the program keeps; socket activation's are told to it (sd_listen_fds(3))."""
     count = parsed.number("preserve-fds")
-    sockets = os.environ.get("LISTEN_FDS", "")
-    if sockets.isdecimal() and int(sockets):
+    if sockets := unix.activation_sockets():
         env += [f"LISTEN_FDS={sockets}", "LISTEN_PID=1"]
-        count += int(sockets)
+        count += sockets
     for fd in range(3, 3 + count):
         try:
             os.fstat(fd)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from rootless.errors import RpodError, os_reason
 from rootless.kernel import files
+from rootless.kernel.numbers import decimal
+from rootless.kernel.userns import MAX_ID
 from rootless.units import words
 
 TYPE_CHECKING = False
@@ -64,9 +66,10 @@ class Entry:
 
     def number(self) -> int:
         """A whole number from 0 to 2^32-2, as ids are. Raises UnitError."""
-        if not self.text.isdecimal() or int(self.text) >= 0xFFFFFFFF:
+        number = decimal(self.text, MAX_ID)
+        if number is None:
             raise self.error(f"{self.key}={self.value}: not a number")
-        return int(self.text)
+        return number
 
 
 class UnitFile:

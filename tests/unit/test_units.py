@@ -126,6 +126,7 @@ def test_an_empty_entrypoint_and_a_file_that_may_be_missing(home: Path) -> None:
         (f"{IMAGE}[Quadlet]\nNope=1\n", 4, "[Quadlet] has no key Nope"),
         (f"{IMAGE}ServiceName=../x\n", 3, "cannot be the name of a service"),
         (f"{IMAGE}StopTimeout=soon\n", 3, "not a number"),
+        (f"{IMAGE}StopTimeout={'9' * 5000}\n", 3, "not a number"),
     ],
 )
 def test_a_mistake_names_file_and_line(home: Path, text: str, line: int, said: str) -> None:
