@@ -24,31 +24,15 @@ _SINGLE_ID_SAID = "single-id-said"
 
 
 def start(container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool) -> int:
-    """Start a container that does not run; with ``attach`` stay with it and return its exit code."""
-    alive = container.take_alive()
+    """Start a container that does not run; with ``attach`` stay with it and return its exit code.
+
+    Raises StateError where it is paused, being stopped or just being started.
+    """
+    alive = _take_alive(container)
     if alive is None:
-        status = container.state().status
-        if status == "restarting":
-            from rootless.engine import stop
-
-            alive = container.take_alive() if stop.end_waiting(container) else None
-            status = container.state().status
-    if alive is None and container.state().waits:
-        from rootless.engine import init
-
-        return init.begin(container, attach=attach, stdin=interactive, detach_keys=detach_keys, sig_proxy=sig_proxy)
-    if alive is None:
-        if status == "paused":
-            raise paused(container)
-        if status == "running":  # as Podman: starting what runs is no error
-            if not attach:
-                return 0
-            from rootless.engine import client
-
-            return client.attach(container, detach_keys=detach_keys, no_stdin=not interactive, sig_proxy=sig_proxy)
-        if status == "stopping":
-            raise StateError(f"container {container.name} is being stopped", f"rpod wait {container.name}")
-        raise StateError(f"container {container.name} is just being started", f"rpod attach {container.name}")
+        return _start_live(
+            container, attach=attach, interactive=interactive, detach_keys=detach_keys, sig_proxy=sig_proxy
+        )
     if not attach:
         launch_container(container, alive)
         return 0
@@ -59,6 +43,38 @@ def start(container: Container, *, attach: bool, interactive: bool, detach_keys:
         detach_keys=detach_keys,
         sig_proxy=sig_proxy,
     )
+
+
+def _take_alive(container: Container) -> files.Lock | None:
+    """The lock of a container that does not run, or only waits for its restart; None where it runs."""
+    alive = container.take_alive()
+    if alive is None and container.state().status == "restarting":
+        from rootless.engine import stop
+
+        alive = container.take_alive() if stop.end_waiting(container) else None
+    return alive
+
+
+def _start_live(
+    container: Container, *, attach: bool, interactive: bool, detach_keys: str | None, sig_proxy: bool
+) -> int:
+    """What is set up begins; starting what runs is no error, as with Podman."""
+    state = container.state()
+    if state.waits:
+        from rootless.engine import init
+
+        return init.begin(container, attach=attach, stdin=interactive, detach_keys=detach_keys, sig_proxy=sig_proxy)
+    if state.status == "paused":
+        raise paused(container)
+    if state.status == "running":
+        if not attach:
+            return 0
+        from rootless.engine import client
+
+        return client.attach(container, detach_keys=detach_keys, no_stdin=not interactive, sig_proxy=sig_proxy)
+    if state.status == "stopping":
+        raise StateError(f"container {container.name} is being stopped", f"rpod wait {container.name}")
+    raise StateError(f"container {container.name} is just being started", f"rpod attach {container.name}")
 
 
 def launch_container(
