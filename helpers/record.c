@@ -82,6 +82,7 @@ static void append_event(const struct options *options, int code)
     struct text text = TEXT(line);
     const char *begin = beginning();
     cleanup_close int fd = -1;
+    ssize_t written;
 
     if (options->event_log == NULL || begin == NULL || strlen(begin) > LONGEST)
         return;
@@ -93,7 +94,8 @@ static void append_event(const struct options *options, int code)
     text_add(&text, "}\n");
     fd = open(options->event_log, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     /* One call, so that no other line gets in between; a torn one is ended, so that it spoils no other. */
-    if (fd >= 0 && write(fd, line, text.used) < (ssize_t)text.used)
+    written = fd < 0 ? 0 : write(fd, line, text.used);
+    if (written > 0 && (size_t)written < text.used)
         (void)!write(fd, "\n", 1);
 }
 
