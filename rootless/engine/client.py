@@ -55,7 +55,8 @@ class Monitor(Peer):
                 self._take_over()
             return int(data[1:].split()[0])
         elif not kind:
-            return self._container.state().exit_code  # the monitor was killed
+            _await_release(self._container)  # the monitor was killed, and its sockets were closed before its lock
+            return self._container.state().exit_code
         return None
 
     def push(self, data: bytes) -> bytes:

@@ -267,6 +267,8 @@ class State:
         run, end = container.run_record(), container.exit_record()
         if alive:
             if run is None or run.pid == 0:
+                if run and run.restarts:  # its policy is just starting it again
+                    return cls("restarting", run, end)
                 return cls("initialized" if end is None else "exited", run, end)
             if not run.started_ns:
                 return cls("initialized", run, None)

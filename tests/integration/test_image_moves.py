@@ -56,18 +56,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Podman:
     """The real one, with a store of its own."""
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    def __init__(self, home: Path, run_root: Path) -> None:
+        self._home, self._run_root = home, run_root  # the second of at most 50 characters
 
     def __call__(self, *args: str, program: str = "podman") -> str:
-        options = ["--root", f"{self._home}/root", "--runroot", f"{self._home}/run", "--storage-driver", "vfs"]
+        options = ["--root", f"{self._home}/root", "--runroot", str(self._run_root), "--storage-driver", "vfs"]
         return run(program, *options, *args, env={"HOME": str(self._home)})
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman(tmp_path_factory: pytest.TempPathFactory, runtime_base: Path) -> Iterator[Podman]:
     home = tmp_path_factory.mktemp("podman")
-    yield Podman(home)
+    yield Podman(home, runtime_base / "podman")
     subprocess.run(["podman", "unshare", "rm", "-rf", str(home)], check=False)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from support.shell import Pty, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.shell import Rpod
 
 DETACH = "\x10\x11"  # ctrl-p,ctrl-q
@@ -152,11 +158,32 @@ def test_a_terminal_without_a_users_terminal(rpod: Rpod, image: str) -> None:
     assert rpod("run", "--rm", "-t", image, "sh", "-c", "tty; echo err >&2").out == "/dev/pts/0\r\nerr\r\n"
 
 
+@contextlib.contextmanager
+def _held_behind(rpod: Rpod, name: str) -> Iterator[None]:
+    """Its monitor's lock goes to this process at the monitor's end, and half a second later to nobody.
+
+    The kernel closes a killed process's descriptors one by one: the sockets may go long before the lock.
+    """
+    ident = rpod.ok("inspect", "-f", "{{.Id}}", name)
+
+    def hold() -> None:
+        with (rpod.runtime / "rpod/containers" / ident / "alive.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            time.sleep(0.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    yield
+    holder.join()
+
+
 def test_the_terminal_is_restored_when_the_monitor_is_killed(rpod: Rpod, image: str) -> None:
     with Pty(rpod, "run", "-it", "--name", "victim", image, "sh") as pty:
         pty.expect("# ")
-        os.kill(int(rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "victim")), signal.SIGKILL)
-        assert pty.wait() == 137
+        monitor = int(rpod.ok("inspect", "-f", "{{.State.ConmonPid}}", "victim"))
+        with _held_behind(rpod, "victim"):
+            os.kill(monitor, signal.SIGKILL)
+            assert pty.wait() == 137
         assert pty.attributes() == pty.before
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rootless import paths
 from rootless.errors import ConflictError, NotFoundError, StorageError, UsageError
 from rootless.state.containers import Containers, check_name, new_id
 from rootless.state.record import ContainerRecord, ExitRecord, RunRecord
@@ -141,6 +142,18 @@ def test_the_states_of_a_life(store: Containers) -> None:
     assert (container.state().status, container.state().exit_code) == ("exited", 3)
     lock = container.lock()
     lock.release()
+
+
+def test_a_start_by_policy_that_has_no_process_yet_is_no_end(store: Containers) -> None:
+    container = store.resolve(make(store))
+    container.save_exit(ExitRecord(code=3, finished_ns=9))
+    alive = container.take_alive()
+    assert alive
+    container.save_run(RunRecord(boot_id=paths.boot_id(), restarts=2))
+    assert (container.state().status, container.state().exit_code) == ("restarting", 3)
+    container.forget_exit()
+    assert container.state().status == "restarting"
+    alive.release()
 
 
 def test_a_torn_state_is_as_none(store: Containers) -> None:
