@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Stamp = list[list[object]]  # per file: path, mtime_ns, size, inode; [path] for a missing one
 
-__all__ = ["LOG_DRIVERS", "Config", "forget", "load", "override"]
+__all__ = ["LOG_DRIVERS", "Config", "forget", "load", "override", "written_at"]
 
 _overrides: Values = {}
 _loaded: dict[tuple[str, str], Config] = {}  # by the files that it was read from
@@ -54,6 +54,18 @@ def load() -> Config:
     if config is None:
         config = _loaded[found] = _load(found)
     return config
+
+
+def written_at(key: str) -> str:
+    """``PATH:LINE`` where a file decides ``SECTION.KEY``; "" where the command line does, or nobody."""
+    section, _, name = key.partition(".")
+    if name not in _overrides.get(section, {}):
+        from rootless.config import reading
+
+        for path in (paths.user_config(), paths.SYSTEM_CONFIG):
+            if os.path.exists(path) and name in reading.tables(path).get(section, {}):
+                return reading.where(path, section, name)
+    return ""
 
 
 def _load(found: tuple[str, str]) -> Config:

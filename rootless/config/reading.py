@@ -52,6 +52,11 @@ def _wrong_key(path: str, text: str, section: str, key: str, known: list[str]) -
     return ConfigError(f"{_where(path, text, section, key)}: no such key: {full}", choice)
 
 
+def where(path: str, section: str, key: str) -> str:
+    """``PATH:LINE`` of a key in a file that ``tables`` has read."""
+    return _where(path, files.read_file(path, 1 << 20).decode(), section, key)
+
+
 def _where(path: str, text: str, section: str, key: str) -> str:
     """``PATH:LINE`` of a key, or the path alone where it is written in an unusual form."""
     current = ""

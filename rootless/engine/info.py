@@ -8,7 +8,7 @@ import time
 import rootless
 from rootless import paths
 from rootless.engine.gotypes import Map, Struct
-from rootless.kernel import files, spawn, userns
+from rootless.kernel import files, spawn, syscalls, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ NETWORKS = ("slirp4netns", "pasta", "host", "none", "container")
 
 def architecture() -> str:
     """This machine's architecture as images name it."""
-    machine = os.uname().machine
-    return _GO_ARCH.get(machine, machine)
+    return _GO_ARCH.get(syscalls.MACHINE, syscalls.MACHINE)
 
 
 def version() -> dict[str, object]:

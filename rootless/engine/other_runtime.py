@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from rootless import config
 from rootless.engine import facts
 from rootless.errors import UnsupportedError, UsageError
 from rootless.kernel import spawn
@@ -24,30 +25,39 @@ _FILES = {"network": "net"}  # where the name in /proc/PID/ns is another
 _OF_STAGE = ("user", "time")  # the container's own are those that its runtime works in
 
 
-def find(name: str) -> str:
+def asked_for(name: str, option: str = "") -> str:
+    """Who wants the runtime ``name``, for messages: an ``option`` of the command, one of rpod itself, or a file."""
+    place = "" if option else config.written_at("engine.runtime")
+    return f"{place}: engine.runtime = {name}" if place else f"--runtime {name}"
+
+
+def find(name: str, option: str = "") -> str:
     """The path of the runtime called ``name``; "" is rpod's own. Raises UsageError."""
     if name in ("", "rpod"):
         return ""
     path = spawn.which(name)
     if path is None or os.path.isdir(path):
-        raise UsageError(f"--runtime {name}: there is no such program", "rpod, crun, runc, or the path of another")
+        raise UsageError(
+            f"{asked_for(name, option)}: there is no such program", "rpod, crun, runc, or the path of another"
+        )
     return os.path.realpath(path)
 
 
 def note(options: ContainerOptions, record: ContainerRecord, name: str) -> None:
     """Write down who starts this container. Raises UsageError, UnsupportedError."""
-    path = find(name)
+    path = find(name, options.runtime)
     if not path:
         return
+    asked = asked_for(name, options.runtime)
     if getattr(options, "preserve_fd", []):
         raise UnsupportedError(
-            f"--preserve-fd does not work with --runtime {name}: runtimes take descriptors in a row from 3 on",
-            "--preserve-fds N",
+            f"--preserve-fd does not work with {asked}: runtimes take descriptors in a row from 3 on",
+            "--preserve-fds N, or --runtime rpod",
         )
     if facts.is_shifted(record):
         raise UnsupportedError(
-            f"--runtime {name} needs a container with your own id in it, for it works as that container's root",
-            "--userns keep-id, or none",
+            f"{asked} needs a container with your own id in it, for it works as that container's root",
+            "--userns keep-id, or none, or --runtime rpod",
         )
     record.rare["runtime"] = path
 

@@ -6,11 +6,10 @@ it is parsed (``rootless.image.registry``), and against its own rules here.
 
 from __future__ import annotations
 
-import os
-
 from rootless.errors import ImageError, UnsupportedError
 from rootless.image.reference import check_digest
 from rootless.kernel import fastjson
+from rootless.kernel.syscalls import MACHINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,8 +117,7 @@ _SPELLINGS = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf":
 
 def native_platform() -> Platform:
     """This machine's platform; riscv64, ppc64le and s390x are spelled alike by Go and the kernel."""
-    machine = os.uname().machine
-    return Platform("linux", *_ARCHITECTURES.get(machine, (machine, "")))
+    return Platform("linux", *_ARCHITECTURES.get(MACHINE, (MACHINE, "")))
 
 
 def parse_platform(text: str) -> Platform:

@@ -7,6 +7,7 @@ Flags keep the kernel's names (include/uapi/linux).
 from __future__ import annotations
 
 import os
+import sys
 
 from rootless.kernel import libc
 from rootless.kernel.libc import Pair, check, word, words
@@ -78,7 +79,16 @@ _CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
 _CLOSE_RANGE_CLOEXEC = 4
-MACHINE = os.uname().machine  # asked once: a process of another personality(2) is told another
+_UNDER_LINUX32 = {"i686": "x86_64", "armv8l": "aarch64"}  # what personality(2) makes of the machine in uname(2)
+
+
+def _machine() -> str:
+    """The machine whose system calls this interpreter makes, whatever personality it was started with."""
+    said = os.uname().machine
+    return _UNDER_LINUX32.get(said, said) if sys.maxsize > 1 << 32 else said
+
+
+MACHINE = _machine()
 _ARCH = {  # pivot_root, keyctl
     "x86_64": (155, 250),
     "aarch64": (41, 219),

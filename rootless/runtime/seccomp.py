@@ -12,7 +12,7 @@ import os
 import rootless
 from rootless import log, paths
 from rootless.errors import UnsupportedError, UsageError, os_reason
-from rootless.kernel import digest, fastjson, files
+from rootless.kernel import digest, fastjson, files, syscalls
 from rootless.kernel.numbers import decimal
 from rootless.runtime.seccomp_profile import ARCHITECTURES
 
@@ -38,7 +38,7 @@ def program_for(profile: Mapping[str, object], machine: str = "") -> bytes:
     A damaged or unreadable cache file is compiled anew; a cache that cannot be written costs
     time, nothing else. Raises UsageError, UnsupportedError.
     """
-    machine = machine or os.uname().machine
+    machine = machine or syscalls.MACHINE
     words = fastjson.dumps(profile).encode()
     name = digest.sha256_hex(b"\0".join((_FORMAT, rootless.__version__.encode(), words)))
     directory = f"{paths.cache()}/seccomp"
@@ -117,7 +117,7 @@ def _list(value: object, what: str) -> list[object]:
 
 
 def _convert(profile: dict[str, object], capabilities: frozenset[str]) -> dict[str, object]:
-    machine = os.uname().machine
+    machine = syscalls.MACHINE
     converted: dict[str, object] = {"defaultAction": profile.get("defaultAction")}
     errno = _errno(profile.get("defaultErrnoRet"), profile.get("defaultErrno"))
     if errno is not None:

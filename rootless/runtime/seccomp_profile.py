@@ -14,9 +14,8 @@ as of 2025), in rpod's own form, with three differences:
 
 from __future__ import annotations
 
-import os
-
 from rootless.errors import UnsupportedError
+from rootless.kernel.syscalls import MACHINE
 
 _ALLOWED = """
 _llseek _newselect accept accept4 access adjtimex alarm arch_prctl arm_fadvise64_64 arm_sync_file_range bind
@@ -118,7 +117,7 @@ def default(capabilities: frozenset[str], machine: str = "") -> dict[str, object
     The value is ``linux.seccomp`` of the OCI runtime-spec (config-linux.md, "Seccomp") for a
     kernel of ``machine`` ("" is this one). Raises UnsupportedError for one that is not in ARCHITECTURES.
     """
-    machine = machine or os.uname().machine
+    machine = machine or MACHINE
     if machine not in ARCHITECTURES:
         raise UnsupportedError(
             f"rpod has no seccomp profile for {machine}", "use --security-opt seccomp=unconfined, knowing what it opens"

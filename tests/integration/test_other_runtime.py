@@ -156,9 +156,8 @@ def test_options(rpod: Rpod, image: str, name: str, options: list[str], script: 
     assert out.split() == (wanted or ["99", "me", "0077"])
 
 
-@pytest.mark.parametrize("name", ["crun", "runc"])
 def test_the_personality_is_inherited(rpod: Rpod, image: str, name: str) -> None:
-    """runc of 2023 ignores it in config.json."""
+    """runc of 2023 ignores it in config.json, and rpod-runtime itself is told another machine under it."""
     assert rpod.ok("--runtime", name, "run", "--rm", "--personality", "LINUX32", image, "uname", "-m") == "i686"
 
 
@@ -269,3 +268,17 @@ def test_what_does_not_work_is_refused(rpod: Rpod, image: str, tmp_path: Path) -
     assert "your own id" in rpod.fails("--runtime", "crun", "run", "--rm", "--userns", "nomap", image, "true")
     assert "--preserve-fd" in rpod.fails("--runtime", "crun", "run", "--rm", "--preserve-fd", "0", image, "true")
     assert rpod.ok("ps", "-aq") == ""
+
+
+def test_a_wrong_runtime_in_the_configuration_is_named_by_file_and_key(fresh_rpod: Rpod) -> None:
+    own = fresh_rpod.home / "config" / "rpod" / "containers.toml"
+    before = own.read_text() if own.exists() else ""
+    line = before.count("\n") + 2
+    fresh_rpod.configure(f'{before}[engine]\nruntime = "no-such-runtime"\n')
+    for words in (["run", "--rm", "hello"], ["create", "hello"], ["info"]):
+        assert f"{own}:{line}: engine.runtime = no-such-runtime: there is no" in fresh_rpod.fails(*words)
+    assert "--runtime neither: there" in fresh_rpod.fails("--runtime", "neither", "run", "--rm", "hello")
+    assert "--runtime neither: there" in fresh_rpod.fails("run", "--runtime", "neither", "--rm", "hello")
+    fresh_rpod.ok("run", "--runtime", "rpod", "--rm", "hello")
+    fresh_rpod.configure(f'{before}[engine]\nruntime = "crun"\n')
+    assert f":{line}: engine.runtime = crun needs" in fresh_rpod.fails("run", "--rm", "--userns", "nomap", "hello")

@@ -80,6 +80,19 @@ def test_personality_and_oom_score(rpod: Rpod, image: str) -> None:
     assert rpod.ok("exec", "old", "cat", "/proc/1/oom_score_adj") == "500"
 
 
+def test_rpod_itself_under_another_personality(rpod: Rpod, image: str) -> None:
+    """setarch(8) makes uname(2) say another machine: filter, images and system calls are still its own."""
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip("this machine has no other name")
+    for words, wanted in (
+        (["run", "--rm", image, "grep", "Seccomp:", "/proc/self/status"], "Seccomp:\t2"),
+        (["info", "-f", "{{.Host.Arch}}"], rpod.ok("info", "-f", "{{.Host.Arch}}")),
+    ):
+        argv = ["setarch", "linux32", *program(), *words]
+        done = subprocess.run(argv, env=rpod.env, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, wanted), done.stderr
+
+
 def test_descriptors(rpod: Rpod, image: str, tmp_path: Path) -> None:
     path = tmp_path / "seven"
     path.write_text("seven\n")
