@@ -10,7 +10,7 @@ import _signal
 import os
 import select
 
-from rootless import config
+from rootless import config, log
 from rootless.engine import detach
 from rootless.kernel.tty import RawMode, window_size
 
@@ -67,6 +67,10 @@ class Session:
 
     def run(self) -> int:
         """Pump until the program has ended; its exit code, or DETACHED."""
+        if self._tty and self._stdin == 0 and not os.isatty(0):
+            log.warn(
+                "standard input is no terminal: with -t its lines are edited and echoed, and its end may be missed"
+            )
         with RawMode(0 if self._tty and self._stdin == 0 else -1, output=self._peer.plain_output) as self._raw:
             wakeup = self._catch_signals()
             try:

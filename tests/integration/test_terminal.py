@@ -229,3 +229,11 @@ def test_job_control_inside(rpod: Rpod, image: str) -> None:
         pty.expect("# ")
         pty.type("exit 4\r")
         assert pty.wait() == 4
+
+
+def test_input_that_is_no_terminal_is_said(rpod: Rpod, image: str) -> None:
+    done = rpod("run", "-it", "--rm", image, "cat", stdin=b"typed\n")
+    assert done.code == 0
+    assert done.out.count("typed") == 2, "echoed, and printed"
+    assert "standard input is no terminal" in done.err
+    assert rpod("run", "-i", "--rm", image, "cat", stdin=b"typed\n").err == ""
