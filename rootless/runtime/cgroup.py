@@ -96,16 +96,19 @@ def make(base: str, leaf: str, resources: Resources, optional: frozenset[str], *
     limits.enable(base, possible)
     path = f"{base}/{leaf}"
     owned = fresh
+    limit = ""
     try:
         owned = _make_directory(path, fresh)
-        for name in possible:
-            limits.write(path, name, resources)
+        for limit in possible:
+            limits.write(path, limit, resources)
     except OSError as error:
         if owned:
             cgroup2.remove(path)
-        raise LimitError(
-            f"the container's cgroup cannot be made: {os_reason(error)}", "rpod doctor delegation"
-        ) from error
+        if limit:  # such as a disk without a scheduler that weighs
+            what, hint = f"{limits.name_of(limit, resources)} cannot be set", "leave it out, or give another value"
+        else:
+            what, hint = "the container's cgroup cannot be made", "rpod doctor delegation"
+        raise LimitError(f"{what}: {os_reason(error)}", hint) from error
     return Cgroup(path, owned=owned, lacking=limits.lacking(resources, available))
 
 

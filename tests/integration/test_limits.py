@@ -108,6 +108,12 @@ def test_a_file_of_the_cgroup_itself_needs_no_controller(rpod: Rpod, image: str)
     assert rpod.ok("run", "--rm", *words, image, "sh", "-c", script) == "7"
 
 
+def test_a_value_that_the_kernel_refuses_is_named(rpod: Rpod, image: str) -> None:
+    said = rpod.fails("run", "--rm", "--cgroup-conf", "cgroup.max.depth=deep", image, "true")
+    assert "--cgroup-conf cgroup.max.depth cannot be set" in said
+    assert rpod.ok("ps", "-aq") == ""
+
+
 def test_cgroups_modes(rpod: Rpod, image: str) -> None:
     words = ("run", "-d", "--name", "bare", "--cgroups", "disabled", image, "sleep", "60")
     rpod.ok(*words)
