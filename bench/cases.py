@@ -45,7 +45,7 @@ class Case:
 
     ``timed`` is what counts, ``before`` and ``after`` surround each turn. Meanwhile ``containers`` run as
     bench0, bench1 …, ``stored`` ones are created, and ``images`` are there. ``target`` is the greatest ratio that
-    is wanted, ``most_runs`` bounds what takes long.
+    is wanted, ``most_runs`` bounds what takes long, and ``warm_up`` turns before do not count.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Case:
     stored: int = 0
     images: int = 0
     most_runs: int = 1000
+    warm_up: int = 3
 
 
 _RUN = ("run", "--rm", "--network", "none", "IMAGE", "true")

@@ -39,12 +39,11 @@ from support.shell import program  # noqa: E402
 from rootless.kernel import userns  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Pair = tuple[peers.Engine, peers.Engine]
 
 NEEDED = ("podman", "crun", "slirp4netns", "fuse-overlayfs", "skopeo", "docker-registry", busybox.BUSYBOX)
-WARM_UP = 3
 BUNDLE = "rpod-runtime run, crun"
 
 
@@ -89,11 +88,11 @@ def surroundings(pair: Pair, case: Case, image: str, folder: Path) -> Iterator[N
                 engine.output("rmi", "-f", *(f"localhost/many:{number}" for number in range(case.images)))
 
 
-def measure(pair: Pair, case: Case, image: str, runs: int) -> dict[str, list[float]]:
+def measure(pair: Sequence[peers.Engine], case: Case, image: str, runs: int) -> dict[str, list[float]]:
     """Times in milliseconds; the engines take turns, and in who goes first, too."""
     times: dict[str, list[float]] = {engine.name: [] for engine in pair}
     runs = min(runs, case.most_runs)
-    for turn in range(-min(WARM_UP, runs), runs):
+    for turn in range(-min(case.warm_up, runs), runs):
         for engine in pair if turn % 2 else pair[::-1]:
             if case.before:
                 case.before(engine, image)

@@ -8,9 +8,11 @@ import os
 import subprocess
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import peers
 from cases import Case
@@ -20,13 +22,15 @@ from support.registry import PlainRegistry
 from rootless.kernel import cgroup2, userns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from peers import Engine
 
 PULL, PUSH, SAVE, LOAD, COMMIT = (f"{verb}, Debian" for verb in ("pull", "push", "save", "load", "commit"))
 CPU, MEMORY = f"{PULL}: CPU", f"{PULL}: memory"
 MOST_KIB = 150 * 1024
 _CPU_TARGET = 0.5
-_MOST_RUNS = 5
+_MOST_RUNS, _WARM_UP = 5, 1
 _LOOK_S = 0.02
 
 
@@ -45,35 +49,48 @@ class Cost:
     target: float
 
 
-def metered(engine: Engine, image: str) -> tuple[float, float]:
-    """Pull, and return the CPU time in milliseconds and the most memory in KiB that was seen.
+def metered(work: Callable[[], None]) -> tuple[float, float]:
+    """Do ``work``, and return the CPU time in milliseconds and the most memory in KiB that was seen.
 
     Children of children count, also where their parent never waits for them: a cgroup of its own has them all.
+    The process in it that only starts the others does not.
     """
-    group = Path(leaks.own_cgroup()) / f"pull-{os.getpid()}-{time.monotonic_ns()}"
+    group = Path(leaks.own_cgroup()) / f"metered-{os.getpid()}-{time.monotonic_ns()}"
     group.mkdir()
-    peak = 0.0
-    enter = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(group / "cgroup.procs")]
-    argv = [*enter, *engine.argv, *engine.pulling, image]
-    null = subprocess.DEVNULL
-    process = subprocess.Popen(argv, env=engine.env, stdin=null, stdout=null, stderr=null)
-    while process.poll() is None:
-        peak = max(peak, _pss_kib(group))
+    starter = os.fork()
+    if starter == 0:
+        _enter_and_do(group, work)
+    peak, status = 0.0, None
+    while status is None:
+        peak = max(peak, _pss_kib(group, starter))
         time.sleep(_LOOK_S)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
+        pid, found = os.waitpid(starter, os.WNOHANG)
+        status = found if pid else None
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), ["what is metered"])
     fields = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
     while (group / "cgroup.procs").read_text():  # Podman leaves a process that keeps its namespace
-        for pid in (group / "cgroup.procs").read_text().split():
-            Path(cgroup2.own_path(), "cgroup.procs").write_text(pid)
+        for left in (group / "cgroup.procs").read_text().split():
+            Path(cgroup2.own_path(), "cgroup.procs").write_text(left)
     group.rmdir()
     return int(fields["usage_usec"]) / 1000, peak
 
 
-def _pss_kib(group: Path) -> float:
-    """The proportional set sizes of all processes of a cgroup; of what ended meanwhile nothing."""
+def _enter_and_do(group: Path, work: Callable[[], None]) -> NoReturn:
+    """The life of the process that starts what is metered."""
+    try:
+        (group / "cgroup.procs").write_text("0")
+        work()
+    except BaseException:  # noqa: BLE001 - it must not return into its parent's code
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _pss_kib(group: Path, starter: int) -> float:
+    """The proportional set sizes of a cgroup's processes but ``starter``; of what ended meanwhile nothing."""
     total = 0.0
-    for pid in (group / "cgroup.procs").read_text().split():
+    for pid in set((group / "cgroup.procs").read_text().split()) - {str(starter)}:
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
@@ -102,19 +119,15 @@ class _Stores:
         self._stack.callback(userns.remove_tree_inside, str(folder))
         self._engine = peers.MAKERS[engine.name](folder, runtime / "r", "overlay")
 
-    @property
-    def engine(self) -> Engine:
-        """With the store that was made last."""
-        assert self._engine is not None
-        return self._engine
-
     def pull(self, _: Engine, image: str) -> None:
         """Pull into it."""
-        self.engine.pull(image)
+        assert self._engine is not None
+        self._engine.pull(image)
 
     def load(self, _: Engine, archive: Path) -> None:
         """Load into it."""
-        self.engine.run("load", "-q", "-i", str(archive))
+        assert self._engine is not None
+        self._engine.run("load", "-q", "-i", str(archive))
 
 
 class _Empty:
@@ -133,8 +146,8 @@ class _Empty:
         self.address = server.address
 
 
-def cases(folder: Path, stack: contextlib.ExitStack) -> list[Case]:
-    """What is measured; ``stack`` ends the registries."""
+def cases(folder: Path, stack: contextlib.ExitStack, changed: str = "/usr/share/doc") -> list[Case]:
+    """What is measured; ``stack`` ends the registries. What ``commit`` finds new is a copy of ``changed``."""
     empty, stores = _Empty(folder, stack), _Stores(folder, stack)
 
     def push(engine: Engine, image: str) -> None:
@@ -148,7 +161,7 @@ def cases(folder: Path, stack: contextlib.ExitStack) -> list[Case]:
         engine.run("save", "-q", "-o", str(archive), image)
 
     def change(engine: Engine, image: str) -> None:
-        engine.output("run", "--name", "changed", "--network", "none", image, "cp", "-a", "/usr/share/doc", "/srv/")
+        engine.output("run", "--name", "changed", "--network", "none", image, "cp", "-a", changed, "/copy")
 
     def forget(engine: Engine, _: str) -> None:
         engine.output("rm", "changed")
@@ -159,19 +172,19 @@ def cases(folder: Path, stack: contextlib.ExitStack) -> list[Case]:
             save(engine, image)
         stores.renew(engine, image)
 
+    def load(engine: Engine, _: str) -> None:
+        stores.load(engine, archive)
+
+    def commit(engine: Engine, _: str) -> None:
+        engine.run("commit", "-q", "changed", "localhost/made")
+
+    case = partial(Case, most_runs=_MOST_RUNS, warm_up=_WARM_UP)
     return [
-        Case(PULL, 0.35, stores.pull, before=stores.renew, most_runs=_MOST_RUNS),
-        Case(PUSH, 1.0, push, before=lambda *_: empty.renew(), most_runs=_MOST_RUNS),
-        Case(SAVE, 1.0, save, most_runs=_MOST_RUNS),
-        Case(LOAD, 1.0, lambda engine, _: stores.load(engine, archive), before=renew_and_save, most_runs=_MOST_RUNS),
-        Case(
-            COMMIT,
-            1.0,
-            lambda engine, _: engine.run("commit", "-q", "changed", "localhost/made"),
-            before=change,
-            after=forget,
-            most_runs=_MOST_RUNS,
-        ),
+        case(PULL, 0.35, stores.pull, before=stores.renew),
+        case(PUSH, 1.0, push, before=lambda *_: empty.renew()),
+        case(SAVE, 1.0, save),
+        case(LOAD, 1.0, load, before=renew_and_save),
+        case(COMMIT, 1.0, commit, before=change, after=forget),
     ]
 
 
@@ -183,7 +196,7 @@ def costs(folder: Path, stack: contextlib.ExitStack, pair: tuple[Engine, Engine]
     for turn in range(min(runs, _MOST_RUNS)):
         for engine in pair if turn % 2 else pair[::-1]:
             stores.renew(engine, image)
-            spent_ms, peak_kib = metered(stores.engine, image)
+            spent_ms, peak_kib = metered(partial(stores.pull, engine, image))
             cpu[engine.name].append(spent_ms)
             memory[engine.name].append(peak_kib)
     return [Cost(CPU, "ms", cpu, _CPU_TARGET), Cost(MEMORY, "KiB PSS", memory, MOST_KIB)]
