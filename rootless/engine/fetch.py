@@ -123,6 +123,8 @@ class Fetch:
             except DiskFullError:
                 self._give_back(missing)
                 raise
+        # The workers of a pull that was killed just before this one outlive it by what was in their pipes.
+        Staging(paths.data()).sweep()
 
     def _give_back(self, layers: list[_Layer]) -> None:
         """On a full disk room is worth more than what a next try would go on with."""
