@@ -41,7 +41,6 @@ class Image:
         "media_type",
         "names",
         "os",
-        "pulled_ns",
         "repo_digests",
         "size_bytes",
         "variant",
@@ -55,7 +54,6 @@ class Image:
         ("layers", []),
         ("size_bytes", 0),
         ("created_ns", 0),
-        ("pulled_ns", 0),
         ("os", ""),
         ("architecture", ""),
         ("variant", ""),
@@ -73,7 +71,6 @@ class Image:
         media_type: str
         names: list[str]
         os: str
-        pulled_ns: int
         repo_digests: list[str]
         size_bytes: int
         variant: str

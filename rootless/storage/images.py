@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from rootless import log
 from rootless.errors import ConflictError, DiskFullError, NewerError, NotFoundError, StorageError, os_reason
@@ -217,7 +216,6 @@ class ImageStore:
                 layers=new.layers,
                 size_bytes=sum(layers.info(chain_id).size_bytes for chain_id in new.layers),
                 created_ns=config.created_ns,
-                pulled_ns=time.time_ns(),
                 os=config.os,
                 architecture=config.architecture,
                 variant=config.variant,
