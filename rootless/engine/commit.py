@@ -76,7 +76,8 @@ def _packer(container: Container, options: CommitOptions) -> Callable[[Callable[
     marks = container.record.driver == drivers.FUSE
     if options.squash:
         return lambda write: FlatPacker(write).run(roots)
-    return lambda write: UpperPacker(write, mount_points, marks=marks).run(upper)
+    lower = roots[1] if len(roots) > 1 else ""
+    return lambda write: UpperPacker(write, mount_points, marks=marks).run(upper, lower)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PLAIN_ROOT = (0o755, 0, 0)
+_PLAIN_ROOT = (0o755, 0, 0)  # what a layer's root is where no layer names it
 
 
 class UpperPacker(Packer):
@@ -39,12 +39,15 @@ class UpperPacker(Packer):
         self._mount_points = mount_points
         self._marks = marks
 
-    def run(self, upper: str) -> None:
-        """Write the layer of the directory ``upper``. Raises StorageError, UnsupportedError."""
+    def run(self, upper: str, lower: str) -> None:
+        """Write the layer of the directory ``upper``, which lay over ``lower``, or over nothing ("").
+
+        Raises StorageError, UnsupportedError.
+        """
         fd = os.open(upper, _DIRECTORY)
         try:
             info = os.fstat(fd)
-            if (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) != _PLAIN_ROOT:
+            if _attributes(info) != (_attributes(os.stat(lower)) if lower else _PLAIN_ROOT):
                 self._header(b"./", info, fd)
             self._children(fd, b"", 0)
         finally:
@@ -72,6 +75,10 @@ class UpperPacker(Packer):
             self._header(where[: -len(name)] + whiteouts.PREFIX + name, info, kind=FILE)
             return False
         return b"/" + where not in self._mount_points or not _is_empty(parent_fd, name, info)
+
+
+def _attributes(info: os.stat_result) -> tuple[int, int, int]:
+    return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
 
 
 def _has(fd: int, name: bytes) -> bool:

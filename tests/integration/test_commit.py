@@ -45,6 +45,20 @@ def changed(rpod: Rpod, image: str, tmp_path: Path) -> str:
     return "changed"
 
 
+def test_a_root_that_is_made_plain_again(rpod: Rpod, image: str) -> None:
+    """What the layer says of ``/`` is the difference to the image, not that to what is usual."""
+    look = ("stat", "-c", "%a %u:%g", "/")
+    made = []
+    for number, (change, wanted) in enumerate(
+        [("chmod 711 /; chown 5:6 /", "711 5:6"), ("true", "711 5:6"), ("chown 0:0 /; chmod 755 /", "755 0:0")]
+    ):
+        rpod.ok("run", "--name", f"root{number}", image, "sh", "-c", change)
+        image = rpod.ok("commit", "-q", f"root{number}")
+        made.append(image)
+        assert rpod.ok("run", "--rm", image, *look) == wanted
+    rpod.ok("rmi", "-f", *made[::-1])
+
+
 @pytest.mark.parametrize("squash", [False, True], ids=["layered", "squashed"])
 def test_a_committed_container_is_what_it_was(rpod: Rpod, changed: str, squash: bool) -> None:
     options = ["--squash"] if squash else []
