@@ -82,6 +82,7 @@ def _download(url: str, write: Callable[[bytes], None]) -> None:
                 received += len(data)
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", None) or error
-        raise ImageError(f"{url} cannot be fetched: {reason}") from error
+        words = isinstance(reason, OSError) and reason.strerror  # without "[Errno 111]"
+        raise ImageError(f"{url} cannot be fetched: {words or reason}") from error
     if announced.isdecimal() and decimal(announced, 1 << 62) != received:
         raise ImageError(f"{url}: the connection ended after {received} of {announced} bytes", "try again")

@@ -28,6 +28,7 @@ class TargetFile:
         try:
             self.fd = self._open()
         except OSError as error:
+            error.filename = None  # the temporary name says nothing to anybody
             raise StorageError(f"{self._path} cannot be written: {os_reason(error)}") from error
         return self
 

@@ -186,7 +186,9 @@ def test_export_is_the_whole_root(rpod: Rpod, changed: str, tmp_path: Path, wher
 
 def test_export_to_nowhere(rpod: Rpod, image: str, tmp_path: Path) -> None:
     rpod.ok("create", "--name", "made", image)
-    assert "cannot be written" in rpod.fails("export", "-o", str(tmp_path / "no" / "file"), "made")
+    target = str(tmp_path / "no" / "file")
+    said = rpod.fails("export", "-o", target, "made")
+    assert said.endswith(f"{target} cannot be written: no such file or directory")
     with open("/dev/full", "wb") as full:
         done = rpod.start("export", "made", stdout=full, stderr=subprocess.PIPE)
         assert b"no space left" in done.communicate()[1] and done.returncode == 125
@@ -241,7 +243,7 @@ def test_import_of_a_url_and_of_rubbish(fresh_rpod: Rpod, tmp_path: Path) -> Non
         rpod.ok("import", "--arch", "arm64", "--variant", "v8", f"{url}/root.tar.gz", "web")
         assert "404" in rpod.fails("import", f"{url}/none.tar")
     assert inspect(rpod, "web")["Architecture"] == "arm64"
-    assert "cannot be fetched" in rpod.fails("import", f"{url}/root.tar.gz")
+    assert rpod.fails("import", f"{url}/root.tar.gz").endswith("cannot be fetched: Connection refused")
     assert "not a tar archive" in rpod.fails("import", "-", stdin=os.urandom(4096))
     assert "ends in the middle" in rpod.fails("import", "-", stdin=ROOT[:1600])
     assert "bzip2 stream" in rpod.fails("import", "-", stdin=b"BZh9" + os.urandom(600))
