@@ -6,7 +6,7 @@ import os
 
 from rootless import log
 from rootless.engine.gotypes import Map, Struct
-from rootless.errors import StorageError, UnsupportedError, UsageError
+from rootless.errors import NotFoundError, StorageError, UnsupportedError, UsageError
 from rootless.kernel import fastjson
 from rootless.storage.image_record import Image
 
@@ -23,7 +23,10 @@ NONE = "<none>"
 
 
 class ImageRow:
-    """One name of one image. ``Created`` is seconds, ``CreatedAt`` nanoseconds since the epoch, ``Size`` bytes."""
+    """One name of one image. ``Created`` is seconds, ``CreatedAt`` nanoseconds since the epoch, ``Size`` bytes.
+
+    ``SharedSize`` is what of it other images have, too, where somebody asked for that.
+    """
 
     __slots__ = (
         "Containers",
@@ -41,6 +44,7 @@ class ImageRow:
         "RepoDigests",
         "RepoTags",
         "Repository",
+        "SharedSize",
         "Size",
         "Tag",
         "VirtualSize",
@@ -59,6 +63,7 @@ class ImageRow:
         self.Created = image.created_ns // 1_000_000_000
         self.CreatedAt = image.created_ns
         self.Size = image.size_bytes
+        self.SharedSize = 0
         self.VirtualSize = image.size_bytes
         self.Labels = labels
         self.Containers = containers
@@ -88,8 +93,11 @@ class _Candidate:
         self.containers = containers
 
 
-def rows(store: ImageStore, filters: list[str], others: list[ImageStore]) -> list[ImageRow]:
-    """The rows of ``images``, newest image first, names in alphabetical order; ``others`` are only read."""
+def rows(store: ImageStore, filters: list[str], others: list[ImageStore], *, shared: bool = False) -> list[ImageRow]:
+    """The rows of ``images``, newest image first, names in alphabetical order; ``others`` are only read.
+
+    ``shared``: find out their SharedSize, for which the record of every layer is read.
+    """
     tests = _Filters(store, filters)
     tags = store.tags()
     counts = _container_counts(store)
@@ -100,6 +108,7 @@ def rows(store: ImageStore, filters: list[str], others: list[ImageStore]) -> lis
         for image in other.all():
             if images.setdefault(image.id, image) is image:
                 tags[image.hex] = others_tags.get(image.hex, [])
+    shared_bytes = _shared_bytes(store, images) if shared else {}
     for image in sorted(images.values(), key=lambda image: (-image.created_ns, image.id)):
         candidate = _Candidate(image, sorted(tags.get(image.hex, [])), counts.get(image.id, 0))
         if not tests.image_passes(candidate):
@@ -111,9 +120,28 @@ def rows(store: ImageStore, filters: list[str], others: list[ImageStore]) -> lis
         for name in shown:
             row = ImageRow(image, name, candidate.names, candidate.containers, labels)
             row.ReadOnly = image.data_dir != store.data_dir
+            row.SharedSize = shared_bytes.get(image.id, 0)
             found.append(row)
     found += _list_rows(store, tests)
     return found
+
+
+def _shared_bytes(store: ImageStore, images: dict[str, Image]) -> dict[str, int]:
+    """By image's id, the sizes of the layers that another image has, too."""
+    from rootless.storage.layers import LayerStore
+
+    layers = LayerStore(store.data_dir)
+    users: dict[str, int] = {}
+    for image in images.values():
+        for chain_id in set(image.layers):
+            users[chain_id] = users.get(chain_id, 0) + 1
+    sizes = {}
+    for chain_id in (chain_id for chain_id, count in users.items() if count > 1):
+        try:
+            sizes[chain_id] = layers.info(chain_id).size_bytes
+        except (NotFoundError, StorageError) as error:  # the list is there to find damaged images, too
+            log.debug(error.message)
+    return {image.id: sum(sizes.get(chain_id, 0) for chain_id in image.layers) for image in images.values()}
 
 
 def _list_rows(store: ImageStore, tests: _Filters) -> list[ImageRow]:

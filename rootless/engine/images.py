@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rootless.engine.image_report import ImageRow
+    from rootless.image.access import Access
     from rootless.storage.image_record import Image
     from rootless.storage.images import ContainerUse
 
@@ -134,8 +135,8 @@ def is_place(name: str) -> bool:
     return kind.endswith("-archive") or rest.startswith(("/", ".")) or os.path.exists(rest.partition(":")[0])
 
 
-def list_images(filters: list[str] | None = None) -> list[ImageRow]:
-    """One row a name, newest image first; an image without a name has one row."""
+def list_images(filters: list[str] | None = None, *, shared: bool = False) -> list[ImageRow]:
+    """One row a name, newest image first; an image without a name has one row. ``shared``: with their SharedSize."""
     from rootless.engine import image_report
 
     others = []
@@ -143,21 +144,25 @@ def list_images(filters: list[str] | None = None) -> list[ImageRow]:
         from rootless.storage import additional
 
         others = [ImageStore(folder) for folder in additional.folders()]
-    return image_report.rows(ImageStore(paths.data()), filters or [], others)
+    return image_report.rows(ImageStore(paths.data()), filters or [], others, shared=shared)
 
 
-def inspect_image(name: str) -> dict[str, object]:
-    """``image inspect`` of one image, in Podman's layout; ``docker://NAME`` and the like are not pulled for it.
+def is_elsewhere(name: str) -> bool:
+    """Whether ``name`` means an image that is not in the store: docker://NAME or a place."""
+    return name.startswith("docker://") or is_place(name)
 
-    Raises NotFoundError.
+
+def inspect_image(name: str, access: Access | None = None) -> dict[str, object]:
+    """``image inspect`` of one image, in Podman's layout; what is elsewhere is not pulled for it, but asked for.
+
+    Raises NotFoundError, and for what is elsewhere RegistryError, ImageError.
     """
-    from rootless.engine import image_report
-
-    if name.startswith("docker://") or is_place(name):
+    if is_elsewhere(name):
         from rootless.engine import image_copy
         from rootless.image.access import Access
 
-        return image_copy.describe(name, Access())
+        return image_copy.describe(name, access or Access())
+    from rootless.engine import image_report
 
     image = resolve(name)
     return image_report.describe(ImageStore(image.data_dir), image)

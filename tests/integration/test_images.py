@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,3 +52,18 @@ def test_who_loses_a_name_stays_without_one(fresh_rpod: Rpod, stored: str) -> No
     assert rpod.ok("images", "-q", "--no-trunc", "--filter", "dangling=true") == f"sha256:{stored}"
     assert rpod.ok("image", "prune", "--force") == stored
     assert "has no such name" in rpod.fails("untag", "a:1", "b:2")
+
+
+def test_what_images_share(fresh_rpod: Rpod, stored: str) -> None:
+    rpod = fresh_rpod
+    form = "{{.Repository}} {{.SharedSize}}"
+    assert sorted(rpod.ok("images", "--format", form).splitlines()) == ["localhost/a 0", "localhost/b 0"]
+    rpod.ok("create", "--name", "c", "a:1", "x")
+    rpod.ok("commit", "-q", "c", "above:1")
+    rows = {row["Repository"]: row for row in json.loads(rpod.ok("images", "--format", "json"))}
+    below = rows["localhost/a"]
+    assert below["SharedSize"] == below["Size"] > 0
+    assert rows["localhost/above"]["SharedSize"] == below["Size"] < rows["localhost/above"]["Size"]
+    for record in (rpod.data / "layers").glob("*/layer.json"):
+        record.write_text("{")
+    assert len(json.loads(rpod.ok("images", "--format", "json"))) == 3

@@ -32,6 +32,7 @@ _TITLES = {
     "RepoDigests": "REPO DIGESTS",
     "RepoTags": "REPO TAGS",
     "Repository": "REPOSITORY",
+    "SharedSize": "SHARED SIZE",
     "Size": "SIZE",
     "Tag": "TAG",
     "VirtualSize": "VIRTUAL SIZE",
@@ -66,7 +67,8 @@ def images(  # noqa: PLR0913 - one per option
         raise UsageError("images takes one name", "rpod images --filter reference=PATTERN for several")
     if quiet and format:
         raise UsageError("--quiet and --format exclude each other", "leave one out")
-    rows = engine.list_images(filter + [f"reference={item}" for item in name])
+    shared = format == "json" or "SharedSize" in format
+    rows = engine.list_images(filter + [f"reference={item}" for item in name], shared=shared)
     key, reverse = _SORT[sort]
     rows.sort(key=key, reverse=reverse)
     if quiet:
