@@ -166,8 +166,8 @@ _rpod_spec() {
             kind='images'
             ;;
         'image inspect')
-            options='-f --format'
-            valued='-f --format'
+            options='--authfile --cert-dir --creds -f --format --remote --retry --retry-delay --tls-verify'
+            valued='--authfile --cert-dir --creds -f --format --retry --retry-delay'
             kind='images'
             ;;
         'image mount')

@@ -285,9 +285,13 @@ def test_inspect_of_what_is_not_stored(
     fresh_rpod: Rpod, made: Path, plain_registry: PlainRegistry, tmp_path: Path
 ) -> None:
     rpod = fresh_rpod
-    rpod.configure(f'[registries]\ninsecure = ["{plain_registry.address}"]\n')
     remote = f"docker://{plain_registry.address}/inspected:1"
     skopeo("copy", "--dest-tls-verify=false", f"oci:{made}:t", remote)
+    asked = ("image", "inspect", "--tls-verify=false", "--remote", "-f", "{{.Digest}}")
+    for name in (remote, remote.removeprefix("docker://")):
+        assert rpod.ok(*asked, name) == digest_of(f"oci:{made}:t")
+    assert "--retry -1" in rpod.fails("image", "inspect", "--retry", "-1", remote)
+    rpod.configure(f'[registries]\ninsecure = ["{plain_registry.address}"]\n')
     for place in (remote, f"oci:{made}:t", f"oci:{made}"):
         found = json.loads(rpod.ok("image", "inspect", place))[0]
         assert found["Config"]["Env"] == ["A=b"] and found["Digest"] == digest_of(f"oci:{made}:t")

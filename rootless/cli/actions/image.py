@@ -10,8 +10,9 @@ from rootless.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Unpack
 
+    from rootless.cli.actions.access import RegistryOptions
     from rootless.engine.image_report import ImageRow
 
 _TITLES = {
@@ -158,8 +159,20 @@ def prune(*, all: bool, filter: list[str], force: bool) -> int:
     return 0
 
 
-def inspect(*, images: list[str], format: str) -> int:
+def inspect(*, images: list[str], format: str, remote: bool, **access: Unpack[RegistryOptions]) -> int:
     """Show images."""
     from rootless.cli.actions import look
+    from rootless.engine import images as engine
 
-    return look.inspect(names=images, format=format, latest=False, size=False, type="image")
+    def describe(name: str) -> dict[str, Any]:
+        if remote and not name.startswith("docker://"):
+            name = f"docker://{name}"
+        if not engine.is_elsewhere(name):
+            return engine.inspect_image(name)
+        from rootless.cli.actions.access import registry_access
+
+        return engine.inspect_image(name, registry_access(**access))
+
+    each = Each(quiet=True)
+    each.targets = [(name, None) for name in images]
+    return look.show(each, format, describe)

@@ -183,7 +183,7 @@ def inspect_container(*, names: list[str], format: str, latest: bool, size: bool
 
 
 def inspect(*, names: list[str], format: str, latest: bool, size: bool, type: str) -> int:
-    """Show containers and images: all that are found, then an error for the others."""
+    """Show containers and images."""
     if type not in ("all", "container", "image"):
         raise UsageError(f"--type {type}: there is no such type", "all, container, image")
     each = Each(quiet=True)
@@ -193,10 +193,15 @@ def inspect(*, names: list[str], format: str, latest: bool, size: bool, type: st
         each.targets = [(name, None) for name in names]
     else:
         each.choose(names, latest=latest)
+    return show(each, format, lambda name: _inspect_one(name, type, size=size))
+
+
+def show(each: Each, format: str, describe: Callable[[str], dict[str, Any]]) -> int:
+    """Print what ``describe`` says of the targets: all that are found, then an error for the others."""
     found = []
     for typed, _ in each.targets:
         with each:
-            found.append(_inspect_one(typed, type, size=size))
+            found.append(describe(typed))
     if not format or format == "json":
         output.print_json(found, "     ")
     else:

@@ -10,8 +10,10 @@ from rootless.cli.options import (
     Format,
     NoHeading,
     NoTruncation,
+    Patience,
     Pruning,
     Quiet,
+    RegistryAccess,
     ShortFormat,
 )
 
@@ -65,12 +67,26 @@ class Tag:
     names: Annotated[list[str], argument("NAME...")]
 
 
-@command("image inspect", runs="image:inspect", examples=["rpod image inspect -f '{{.Config.Cmd}}' debian"])
-class Inspect:
-    """Show all that is known of images."""
+@command(
+    "image inspect",
+    runs="image:inspect",
+    examples=[
+        "rpod image inspect -f '{{.Config.Cmd}}' debian",
+        "rpod image inspect --remote docker.io/library/debian",
+        "rpod image inspect oci-archive:app.tar",
+    ],
+)
+class Inspect(RegistryAccess, Patience):
+    """Show all that is known of images, also of such as are elsewhere: docker://NAME, oci:DIR[:NAME] and the like.
+
+    Of those only the documents are fetched, and nothing is stored. The options about registries are for them.
+    """
 
     images: Annotated[list[str], argument("IMAGE...")]
     format: ShortFormat = ""
+    remote: Annotated[bool, option("--remote", text="Ask the registry, as if docker:// stood before each name.")] = (
+        False
+    )
 
 
 @command("untag", "image untag", runs="image:untag", examples=["rpod untag base", "rpod untag 3f57d9401f8d base:old"])
