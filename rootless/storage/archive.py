@@ -138,7 +138,8 @@ class _Reader:
             if kind == b"R":
                 self._write(rest)
             elif kind == b"F":
-                self._content(number, rest, [(0, FILE.unpack(head)[1])])
+                size = FILE.unpack(head)[1]
+                self._content(number, rest, [(0, size)], size)
             elif kind == b"S":
                 length = PAIR.unpack(head)[0]
                 self._content(number, rest[:length], list(PIECE.iter_unpack(rest[length:])))
@@ -157,9 +158,12 @@ class _Reader:
                 length = numbers[0] + (numbers[1] * PIECE.size if kind == b"S" else 0)
                 yield kind, head, source.take(length)
 
-    def _content(self, number: int, name: bytes, pieces: list[tuple[int, int]]) -> None:
+    def _content(self, number: int, name: bytes, pieces: list[tuple[int, int]], size: int | None = None) -> None:
+        """The pieces of a file, which has no more than ``size`` bytes where that is known."""
         fd = self._open(number, name)
         try:
+            if size is not None and os.fstat(fd).st_size > size:
+                raise _damaged(self._directory, f"{os.fsdecode(name)!r} is too long")
             for offset, length in pieces:
                 position = offset
                 while position < offset + length:

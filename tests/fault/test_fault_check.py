@@ -37,6 +37,10 @@ def flip(path: Path) -> None:
     userns.call_inside(work)
 
 
+def grow(path: Path) -> None:
+    userns.call_inside(lambda: path.write_bytes(path.read_bytes() + b"more"))
+
+
 def forget_layers(image: Path) -> None:
     """Take the layers out of the manifest, and have the record agree."""
     manifest = json.loads((image / "manifest.json").read_text())
@@ -50,6 +54,7 @@ def forget_layers(image: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit in a layer": (lambda data: flip(only(data / "layers") / "fs" / "hello"), "is damaged"),
+    "a file that grew": (lambda data: grow(only(data / "layers") / "fs" / "hello"), "too long"),
     "a layer cut short": (lambda data: os.truncate(only(data / "layers") / "fs" / "hello", 100), "too short"),
     "a missing file": (lambda data: (only(data / "layers") / "fs" / "hello").unlink(), "no such file"),
     "a layer's torn record": (lambda data: (only(data / "layers") / "layer.json").write_text("{"), "cannot be read"),
