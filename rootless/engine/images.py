@@ -32,10 +32,10 @@ def find(name: str, platform: str = "") -> Image | None:
 
     Tried in this order: full names (a short one under localhost, then under the registries
     of ``registries.search``), a digest, an id or the beginning of one, the end of a stored
-    name. With ``platform`` (OS/ARCH[/VARIANT]) an image for another one is none. Raises
+    name, an alias of registries.conf. With ``platform`` (OS/ARCH[/VARIANT]) an image for another one is none. Raises
     ImageError for what cannot be a name, NotFoundError where several images may be meant.
     """
-    image = _find_in(ImageStore(paths.data()), name) or _find_elsewhere(name)
+    image = _find_in(ImageStore(paths.data()), name) or _find_elsewhere(name) or _find_alias(name)
     if image is not None and platform and not _is_for(image, platform):
         return None
     return image
@@ -52,6 +52,17 @@ def _find_elsewhere(name: str) -> Image | None:
 
     found = (_find_in(ImageStore(folder), name) for folder in additional.folders())
     return next((image for image in found if image is not None), None)
+
+
+def _find_alias(name: str) -> Image | None:
+    """What was pulled by a short name that registries.conf has an alias for, which may end quite differently."""
+    parsed = reference.parse(name)
+    if parsed.domain or name.startswith("sha256:"):
+        return None
+    from rootless.image import registries
+
+    alias = registries.load().alias(parsed)
+    return find(alias.stored) if alias is not None else None
 
 
 def _find_name(store: ImageStore, name: str) -> Image | None:

@@ -79,6 +79,12 @@ def test_short_names_and_blocks(fresh_rpod: Rpod, home: RogueRegistry) -> None:
     configure(fresh_rpod, text + f'[[registry]]\nlocation = "{host}"\ninsecure = true\n')
     configure(fresh_rpod, "", "empty.conf")
     fresh_rpod.ok("pull", "-q", "nick:1")
+    asked = len(home.requests)
+    fresh_rpod.ok("create", "--name", "by-alias", "nick:1")  # which pulls only what is missing
+    assert fresh_rpod.ok("ps", "-a", "--format", "{{.Image}}") == f"{host}/team/app:1"
+    fresh_rpod.ok("rm", "by-alias")
+    fresh_rpod.fails("image", "exists", "nick:2", code=1)
+    assert len(home.requests) == asked
     fresh_rpod.ok("pull", "-q", "app:1")
     assert fresh_rpod.ok("images", "--format", "{{.Repository}}") == f"{host}/team/app"
     configure(fresh_rpod, f'[[registry]]\nlocation = "{host}"\nblocked = true\n')
