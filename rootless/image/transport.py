@@ -317,12 +317,13 @@ def _explain(error: BaseException, origin: Origin) -> RegistryError:
         )
     if tls is not None:
         return TransientError(f"{where}: TLS failed: {tls.reason or tls}")
-    if isinstance(error, ProxyError):
-        return RegistryError(f"the proxy for {where} cannot be used: {error}", "look at https_proxy and no_proxy")
-    if isinstance(error, NameResolutionError):
-        return UnreachableError(f"the name {origin.host} does not resolve", "check the name and the network")
     reason = _cause(error, OSError)
     words = (reason.strerror or str(reason)).lower() if reason else str(error)[:200]
+    if isinstance(error, ProxyError):
+        hint = f"look at {origin.scheme}_proxy and no_proxy"
+        return RegistryError(f"the proxy for {where} cannot be used: {words}", hint)
+    if isinstance(error, NameResolutionError):
+        return UnreachableError(f"the name {origin.host} does not resolve", "check the name and the network")
     if isinstance(error, NewConnectionError):  # before ConnectTimeoutError, which is its base class
         return UnreachableError(f"{where} cannot be reached: {words}", "check that the registry runs and the network")
     if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):

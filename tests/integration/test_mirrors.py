@@ -117,3 +117,9 @@ def test_every_tag(fresh_rpod: Rpod, home: RogueRegistry) -> None:
     home.routes["/v2/team/app/tags/list"] = listed
     fresh_rpod.ok("pull", "-q", "--all-tags", "--tls-verify=false", f"{home.address}/team/app")
     assert sorted(fresh_rpod.ok("images", "--format", "{{.Tag}}").split()) == ["1", "2"]
+
+
+def test_a_proxy_that_nobody_listens_at(fresh_rpod: Rpod) -> None:
+    env = {"https_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+    done = fresh_rpod("pull", "-q", "--retry", "0", "corp.invalid/team/app:1", env=env)
+    assert done.code == 125 and "the proxy for corp.invalid:443 cannot be used: connection refused\n" in done.err
