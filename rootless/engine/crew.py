@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from rootless.errors import RpodError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,12 +31,7 @@ class Crew(Generic[T]):
     def run(self, items: list[T]) -> None:
         """Work on all ``items``, the last one first. Raises the first failure after the others have been stopped."""
         todo = list(items)
-        threads = [
-            threading.Thread(target=self._work, args=(todo,), name=f"layer-{i}", daemon=True)
-            for i in range(min(_AT_ONCE, len(items)))
-        ]
-        for thread in threads:
-            thread.start()
+        threads = self._start(todo)
         try:
             for _ in items:
                 failure = self._results.get()
@@ -46,6 +43,22 @@ class Crew(Generic[T]):
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
             raise
+
+    def _start(self, todo: list[T]) -> list[threading.Thread]:
+        """As many threads as serve, or as the user's limit of processes leaves, but one at least."""
+        threads: list[threading.Thread] = []
+        for number in range(min(_AT_ONCE, len(todo))):
+            thread = threading.Thread(target=self._work, args=(todo,), name=f"layer-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not threads:
+                    raise RpodError(
+                        "no thread can be started: too many processes, or too little memory", "ulimit -u; free -m"
+                    ) from None
+                break
+            threads.append(thread)
+        return threads
 
     def _work(self, todo: list[T]) -> None:
         while True:

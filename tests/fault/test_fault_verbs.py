@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.archives import member, tar
 from support.leaks import Leaks
+from support.rogue_registry import RogueRegistry
+from support.serving import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.small_disk import Disk
 
 _WAITS = '--network none --entrypoint \'["/hello","pause"]\' hello'
@@ -49,6 +54,20 @@ KILLS = [
 ]
 
 
+_ERRORS = pytest.mark.parametrize(
+    ("calls", "error", "numbers"), ERRORS, ids=[f"{calls.split(',')[0]}-{e}" for calls, e, _ in ERRORS]
+)
+
+
+@pytest.fixture(scope="module")
+def small(single: Disk) -> Iterator[str]:
+    """The name of an image of two layers that a registry has, and the store has not."""
+    with RogueRegistry() as registry:
+        name = serve(registry, "small", [tar(*(member(f"l{n}/f{i}", bytes(900)) for i in range(9))) for n in range(2)])
+        single.ok(f"$RPOD pull -q --tls-verify=false {name}; $RPOD rmi {name}")
+        yield name
+
+
 def traced(disk: Disk, calls: str, what: str, command: str) -> tuple[int, str, bool]:
     """Exit code and words of ``command``, and whether strace came to do ``what``."""
     trace = f"timeout -s KILL 40 strace -qq -f -o $DISK/trace -e trace={calls} -e inject={calls}:{what}"
@@ -62,9 +81,7 @@ def clear(disk: Disk) -> None:
     assert disk.ok("$RPOD ps -aq; $RPOD volume ls -q") == ""
 
 
-@pytest.mark.parametrize(
-    ("calls", "error", "numbers"), ERRORS, ids=[f"{calls.split(',')[0]}-{e}" for calls, e, _ in ERRORS]
-)
+@_ERRORS
 @pytest.mark.parametrize("verb", ["run", "create", "exec", "stop", "rm", "commit"])
 def test_an_error_at_a_system_call(single: Disk, verb: str, calls: str, error: str, numbers: range) -> None:
     """The verb ends with 0, or with a line that says why; what it did not do it has undone."""
@@ -78,6 +95,25 @@ def test_an_error_at_a_system_call(single: Disk, verb: str, calls: str, error: s
         assert 0 <= code < 128, (number, code, out)
         assert single.ok(f"$RPOD ps -a >/dev/null; $RPOD system check{repair}") == "", (number, code, out)
         clear(single)
+        leaks.assert_none()
+        if not injected:
+            break
+
+
+@_ERRORS
+def test_an_error_in_a_pull(single: Disk, small: str, calls: str, error: str, numbers: range) -> None:
+    """Its workers and threads are struck as well: the image is there and whole, or a line says why, and nothing is."""
+    leaks = Leaks(single.rpod)
+    for number in numbers:
+        what = f"error={error}:when={number}"
+        code, out, injected = traced(single, calls, what, f"$RPOD pull -q --tls-verify=false {small}")
+        assert code in (0, 125), (number, code, out)
+        assert out.strip() or "write" in calls, number  # it may strike the words themselves
+        left = single.ok("$RPOD system check").splitlines()
+        assert all(line.endswith("(harmless)") for line in left), (number, left)
+        assert (small in single.ok("$RPOD images --format '{{.Repository}}:{{.Tag}}'")) == (code == 0), (number, out)
+        single.do(f"$RPOD rmi -f {small}; $RPOD system check --repair")
+        assert single.ok("$RPOD system check; ls $DISK/data/rpod/staging") == ""
         leaks.assert_none()
         if not injected:
             break
