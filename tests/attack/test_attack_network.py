@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support import busybox
 from support.netbox import LoopbackServer, NetBox, ask, echo, try_connect
+from support.small_disk import Disk
 
 from rootless.errors import NetworkError, UsageError
 from rootless.network import driver, names
@@ -53,6 +56,46 @@ def test_a_loopback_binding_is_never_widened(network: str, tmp_path: Path) -> No
         if host:
             with pytest.raises(ConnectionRefusedError):
                 ask(socket.SOCK_STREAM, host, port)
+
+
+# A host with an address of its own, another one's (203.0.113.9, which only lies on lo), and a way out.
+HOST = """
+set -e
+ip link set lo up && ip tuntap add d0 mode tap && ip link set d0 up
+ip addr add 203.0.113.1/24 dev d0 && ip addr add 203.0.113.9/32 dev lo && ip route add default via 203.0.113.254 dev d0
+$RPOD run -d --network $1 -p 8080:80 --name web localhost/box:1 httpd -f -vv -p 80 > $DISK/words 2>&1
+"$2" "$3"
+until [ $($RPOD logs web 2>&1 | grep -c response) -ge 3 ]; do sleep 0.1; done
+$RPOD logs web 2>&1 | sed -n 's/.*ffff:\\(.*\\)\\]:.*url.*/\\1/p'
+$RPOD rm -f -t 0 web > $DISK/words 2>&1
+"""
+CLIENT = """
+import socket
+for source, target in (("203.0.113.9", "203.0.113.1"), ("203.0.113.1", "203.0.113.1"), ("127.0.0.1", "127.0.0.1")):
+    with socket.create_connection((target, 8080), 10, (source, 0)) as sock:
+        sock.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        assert sock.recv(4) == b"HTTP"
+"""
+SEEN = {
+    "slirp4netns": ["203.0.113.9", "203.0.113.1", "10.0.2.2"],
+    "pasta": ["203.0.113.9", "203.0.113.254", "127.0.0.1"],
+}
+
+
+@pytest.mark.parametrize("network", SEEN)
+def test_the_source_of_a_forwarded_connection_is_real(network: str, tmp_path: Path) -> None:
+    """That of another host always; the host itself is what its driver makes of it (docs/security.md)."""
+    for name in (network, "ip", "unshare"):
+        if shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed")
+    busybox.write_layout(tmp_path / "image", tag="box:1")
+    (tmp_path / "host").write_text(HOST)
+    (tmp_path / "client").write_text(CLIENT)
+    disk = Disk(tmp_path / "home", "64m", "")
+    disk.ok(f"$RPOD load -q -i {tmp_path}/image")
+    said = disk.ok(f"unshare --net sh {tmp_path}/host {network} {sys.executable} {tmp_path}/client")
+    disk.close()
+    assert said.split() == SEEN[network]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

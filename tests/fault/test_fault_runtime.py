@@ -301,7 +301,7 @@ def test_a_lock_that_a_stopped_stranger_holds(checked: Rpod, image: str) -> None
 
 def test_thirty_two_at_once(checked: Rpod, image: str) -> None:
     leaks = Leaks(checked)
-    for _ in range(2):
+    for _ in range(5):
         clients = [
             checked.start("run", "--rm", image, "echo", str(n), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for n in range(32)
