@@ -4,7 +4,7 @@
     tests/testbed --user NAME --path VENV/bin python tests/attack/unprotect.py [--list | --table | PROTECTION…]
 
 A test of an attack proves nothing that would pass without the protection. This program copies
-the tree, and for each entry of ``support/protections.py`` (or those whose names begin with
+the tree, and for each entry of ``support/protections`` (or those whose names begin with
 PROTECTION) takes that one protection out of the copy, runs its tests there as the ordinary user
 that it is started as, and demands that they fail: each of them, by an assertion or by its time limit, not by
 code that cannot run. Before that, all of them must pass on the copy as it is. It takes minutes,
@@ -27,7 +27,9 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TREE / "tests"))
 
-from support.protections import PROTECTIONS, Protection, table  # noqa: E402
+from support.protections import PROTECTIONS, Protection, function_of, table  # noqa: E402
+
+from rootless.kernel import userns  # noqa: E402
 
 # What a test says when the attack came through; anything else is a mutation that does not run, and proves nothing.
 _BY_ASSERTION = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "subprocess.TimeoutExpired", "Failed: Timeout")
@@ -73,13 +75,14 @@ class Copy:
     def run(self, tests: list[str], *options: str) -> dict[str, list[str]]:
         """Run ``tests``; what went wrong in each, by the test's name without parameters."""
         self._results.unlink(missing_ok=True)
+        userns.remove_tree_inside(str(self._scratch))  # what stayed there can be more than pytest removes
         argv = [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={self._scratch}"]
         argv += [f"--junitxml={self._results}", *options, *tests]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         output = subprocess.run(argv, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if not self._results.exists():
             sys.exit(f"pytest did not run:\n{output.stdout}{output.stderr}")
-        wrong: dict[str, list[str]] = {test.rpartition("::")[2]: [] for test in tests}
+        wrong: dict[str, list[str]] = {function_of(test): [] for test in tests}
         for case in ET.parse(self._results).iter("testcase"):
             name = (case.get("name") or "").partition("[")[0]
             for found in (*case.iter("failure"), *case.iter("error")):
@@ -90,7 +93,7 @@ class Copy:
 def verdict(protection: Protection, copy: Copy) -> str:
     """What is not right; nothing when every test has failed as it should."""
     for test in protection.tests:
-        name = test.rpartition("::")[2]
+        name = function_of(test)
         found = copy.run([test], "--exitfirst")[name]
         if not found:
             return f"{name} PASSES without it"
@@ -119,7 +122,7 @@ def main() -> int:
     try:
         return _all(Copy(folder), chosen)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        userns.remove_tree_inside(str(folder))
 
 
 def _all(copy: Copy, chosen: list[Protection]) -> int:

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from support.protections import PROTECTIONS, Protection, table
+from support.protections import PROTECTIONS, Protection, function_of, table
 
 TREE = Path(__file__).parents[2]
 
@@ -18,13 +18,21 @@ def test_a_protection_can_be_taken_out(protection: Protection) -> None:
         if edit.path.endswith(".py"):
             ast.parse(text, edit.path)
     for test in protection.tests:
-        path, _, name = test.partition("::")
-        assert f"def {name}(" in (TREE / path).read_text(), test
+        path = test.partition("::")[0]
+        assert f"def {function_of(test)}(" in (TREE / path).read_text(), test
 
 
 def test_the_names_are_unique() -> None:
     names = [each.name for each in PROTECTIONS]
     assert len(names) == len(set(names))
+
+
+def test_every_file_of_attacks_and_faults_has_a_protection() -> None:
+    seen = {test.partition("::")[0] for protection in PROTECTIONS for test in protection.tests}
+    there = {
+        str(path.relative_to(TREE)) for kind in ("attack", "fault") for path in TREE.glob(f"tests/{kind}/test_*.py")
+    }
+    assert there - seen == set()
 
 
 def test_the_documentation_has_the_whole_list() -> None:
