@@ -193,7 +193,12 @@ CAUSES = {
         advice="enable them from the root cgroup down: "
         'echo "+cpu +cpuset +io +memory +pids" > PARENT/cgroup.subtree_control',
     ),
-    "bus-missing": Cause("the user has no D-Bus session", ADMIN, "{install_dbus} && loginctl enable-linger {user}"),
+    # A systemd that runs for the user already learns of the bus's socket only when it starts anew.
+    "bus-missing": Cause(
+        "the user has no D-Bus session",
+        ADMIN,
+        "{install_dbus} && loginctl enable-linger {user} && systemctl restart user@{uid}.service",
+    ),
     "manager-missing": Cause(
         "systemd does not run for the user, as after su",
         ADMIN,
