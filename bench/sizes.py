@@ -68,6 +68,14 @@ def _files() -> Iterator[tuple[tarfile.TarInfo, io.BufferedReader]]:
                     yield member, content  # type: ignore[misc] # typeshed has IO[bytes]
 
 
+def write_image(folder: Path, size_bytes: int) -> str:
+    """Write busybox with so much more and return its name for skopeo.
+
+    In a function of its own: what this process holds would count for each command, between fork and exec.
+    """
+    return layout.write(folder, [busybox.layer(), *layers(size_bytes)], {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
+
+
 def measure(case: Case, engines: Sequence[Engine], image: str, runs: int) -> dict[str, tuple[float, float]]:
     """Seconds and MiB of each engine."""
     times = compare.measure(engines, case, image, runs)
@@ -88,9 +96,7 @@ def grow(folder: Path, runtime: Path, runs: int, peer_most: int) -> list[plot.Pa
     for size in SIZES_MB:
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(PlainRegistry(folder / f"source{size}"))
-            trees = [busybox.layer(), *layers(size * MB)]
-            written = layout.write(folder / f"image{size}", trees, {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
-            image = source.push(written, f"sized:{size}")
+            image = source.push(write_image(folder / f"image{size}", size * MB), f"sized:{size}")
             pair = stack.enter_context(compare.engines(folder / f"s{size}", runtime / f"s{size}", "overlay", image))
             measured = [engine for engine in pair if engine.name == "rpod" or size <= peer_most]
             for case in transfers.cases(folder / f"targets{size}", stack, TREE):

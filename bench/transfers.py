@@ -49,7 +49,7 @@ class Cost:
     target: float
 
 
-def metered(work: Callable[[], None]) -> tuple[float, float]:
+def metered(work: Callable[[], object]) -> tuple[float, float]:
     """Do ``work``, and return the CPU time in milliseconds and the most memory in KiB that was seen.
 
     Children of children count, also where their parent never waits for them: a cgroup of its own has them all.
@@ -76,7 +76,7 @@ def metered(work: Callable[[], None]) -> tuple[float, float]:
     return int(fields["usage_usec"]) / 1000, peak
 
 
-def _enter_and_do(group: Path, work: Callable[[], None]) -> NoReturn:
+def _enter_and_do(group: Path, work: Callable[[], object]) -> NoReturn:
     """The life of the process that starts what is metered."""
     try:
         (group / "cgroup.procs").write_text("0")
