@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rootless.resources import Resources
 
 _SUPERVISOR = "supervisor"  # Podman's name for the leaf of the monitor
+_HINT_DELEGATE = "systemd-run --user --scope -p Delegate=yes rpod …"
 
 
 def manager(wanted: str) -> str:
@@ -155,6 +156,11 @@ def delegated_parent(resources: Resources, optional: frozenset[str], parent: str
     limited = [name for name in limits.wanted(resources) if name not in optional]
     if limited and outer.startswith(cgroup2.MOUNT) and os.access(f"{outer}/cgroup.procs", os.W_OK):
         return outer
+    if not own or not os.access(f"{own}/cgroup.procs", os.W_OK):
+        raise LimitError(
+            "without systemd's help a container's cgroup is made in the caller's, which is not delegated to the user",
+            _HINT_DELEGATE,
+        )
     return own
 
 
@@ -174,7 +180,7 @@ def split_own() -> str:
     except OSError as error:
         raise LimitError(
             f"--cgroups split: this cgroup is not delegated to the user: {os_reason(error)}",
-            "Delegate=yes in the unit, or: systemd-run --user --scope -p Delegate=yes rpod …",
+            f"Delegate=yes in the unit, or: {_HINT_DELEGATE}",
         ) from error
     return base
 

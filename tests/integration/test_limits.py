@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rootless.kernel import cgroup2
+
 if TYPE_CHECKING:
     from support.shell import Rpod
 
@@ -121,6 +123,18 @@ def test_cgroups_modes(rpod: Rpod, image: str) -> None:
     rpod.ok("rm", "-f", "-t", "0", "bare")
     assert "--memory" in rpod.fails("run", "--rm", "--cgroups", "disabled", "--memory", "64m", image, "true")
     assert rpod.ok("run", "--rm", "--cgroups", "no-conmon", image, "echo", "hi") == "hi"
+
+
+def test_a_cgroup_that_is_not_delegated_is_said(rpod: Rpod, image: str) -> None:
+    processes = Path(cgroup2.own_path(), "cgroup.procs")
+    processes.chmod(0o444)
+    try:
+        said = rpod.fails("run", "--rm", "--cgroups", "no-conmon", image, "true")
+    finally:
+        processes.chmod(0o644)
+    assert "is not delegated to the user" in said
+    assert "systemd-run --user --scope" in said
+    assert rpod.leftovers() == []
 
 
 def test_split_moves_only_what_is_ours(rpod: Rpod, image: str) -> None:

@@ -89,6 +89,14 @@ def test_the_modes_of_cgroups(vm: Machine) -> None:
     assert all("/split.service/" in line for line in own), own
     assert files(vm, "memory.max") == [str(64 << 20)]
     vm.ok("rpod rm -f -t 0 box; systemctl --user stop split; systemctl --user reset-failed")
+    alone = "rpod run -d --name box --cgroups no-conmon --memory 64m busybox sleep 1000"
+    assert "systemd-run --user --scope" in vm.fails(alone, 125)
+    vm.ok(f"systemd-run --user -q --scope -p Delegate=yes {alone} > /dev/null")
+    container, monitor = vm.ok(look).splitlines()
+    assert "/rpod-" in container
+    assert "/rpod-" not in monitor
+    assert files(vm, "memory.max") == [str(64 << 20)]
+    vm.ok("rpod rm -f -t 0 box")
 
 
 def test_stats_says_what_the_files_say(vm: Machine) -> None:
