@@ -20,13 +20,14 @@ from rootless import paths
 from rootless.engine import image_documents, reconcile, remove
 from rootless.errors import NewerError, NotFoundError, RpodError, StorageError
 from rootless.image import manifest
-from rootless.kernel import files
+from rootless.kernel import files, userns
 from rootless.state.containers import Containers
-from rootless.storage import unused_layers
+from rootless.storage import tree_check, unused_layers
 from rootless.storage.archive import Archive
 from rootless.storage.image_record import Image
 from rootless.storage.images import ImageStore
 from rootless.storage.layers import LayerStore
+from rootless.storage.tarstream import TarStream
 from rootless.storage.volumes import VolumeStore
 
 if TYPE_CHECKING:
@@ -135,14 +136,21 @@ class _Survey:
             if not os.path.isdir(self._layers.path(chain_id)):
                 return "its tree is missing"
             if not self._quick:
-                with Archive(self._layers, chain_id) as archive:
-                    while archive.read():
-                        pass
+                return self._tree_damage(chain_id)
         except NotFoundError:
             return "half-written: it has no record"
         except StorageError as error:
             return error.message
         return ""
+
+    def _tree_damage(self, chain_id: str) -> str:
+        """Compare the layer's archive with its digest, and its tree with that. Raises StorageError."""
+        with Archive(self._layers, chain_id) as archive:
+            wanted = tree_check.expected(TarStream(archive.read))
+            while archive.read():
+                pass
+        tree = self._layers.path(chain_id)
+        return str(userns.call_inside(lambda: tree_check.first_difference(tree, wanted)))
 
     def _damaged_images(self) -> Iterator[Damage]:
         for name in _names(self._images.images_dir):
@@ -234,6 +242,4 @@ def _names(directory: str) -> list[str]:
 
 
 def _discard(path: str) -> None:
-    from rootless.kernel import userns
-
     userns.remove_tree_inside(path)

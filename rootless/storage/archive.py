@@ -32,6 +32,7 @@ class Archive:
     """
 
     def __init__(self, store: LayerStore, chain_id: str) -> None:
+        self._ended = False
         self._info = store.info(chain_id)
         self._directory = os.path.dirname(store.path(chain_id))
         if not os.path.exists(f"{self._directory}/{NAME}"):
@@ -77,8 +78,9 @@ class Archive:
 
     def read(self, size: int = _READ_BYTES) -> bytes:
         """Up to ``size`` bytes; b"" at the end, when the whole was right."""
-        data = os.read(self._data, size)
-        if not data:
+        data = b"" if self._ended else os.read(self._data, size)
+        if not data and not self._ended:
+            self._ended = True
             answer = os.read(self._verdict, 65536)
             said = fastjson.loads(answer) if answer else ["the process that reads the layer was killed", ""]
             assert isinstance(said, list)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,6 +108,65 @@ def test_every_damage_is_found_and_mended(stored: Rpod, kind: str) -> None:
     assert stored.ok("system", "check") == ""
     assert "Hello" in stored.ok("run", "--rm", "hello") or stored.ok("run", "--rm", "hello")
     assert stored.ok("volume", "ls", "-q") == "v"
+
+
+def _write_odd(path: Path) -> None:
+    """An archive of what has no content, of names that come twice, and of one that leads through a link."""
+    with tarfile.open(path, "w") as archive:
+
+        def add(name: str, kind: bytes, mode: int = 0o644, **fields: object) -> None:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = kind, mode
+            for field, value in fields.items():
+                setattr(entry, field, value)
+            archive.addfile(entry)
+
+        add("was-a-directory/inside", tarfile.REGTYPE)
+        add("was-a-directory", tarfile.REGTYPE)
+        add("was-a-file", tarfile.REGTYPE)
+        add("was-a-file", tarfile.DIRTYPE, 0o750)
+        add("directory", tarfile.DIRTYPE, 0o700)
+        add("directory", tarfile.DIRTYPE, 0o1777)
+        add("empty", tarfile.REGTYPE, 0o4755)
+        add("other-name", tarfile.LNKTYPE, linkname="empty")
+        add("link", tarfile.SYMTYPE, linkname="directory")
+        add("link/through", tarfile.REGTYPE)
+        add("pipe", tarfile.FIFOTYPE, 0o620)
+        add("device", tarfile.CHRTYPE)
+
+
+def _relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("elsewhere")
+
+
+def _turn_into_file(path: Path) -> None:
+    path.rmdir()
+    path.touch()
+
+
+WITHOUT_CONTENT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "an empty file": (lambda tree: (tree / "empty").unlink(), "'empty': no such file"),
+    "a name of a file": (lambda tree: (tree / "other-name").unlink(), "'other-name': no such file"),
+    "a directory": (lambda tree: _turn_into_file(tree / "was-a-file"), "'was-a-file' is not a directory"),
+    "a link's target": (lambda tree: _relink(tree / "link"), "'link' leads elsewhere"),
+    "a FIFO": (lambda tree: (tree / "pipe").unlink(), "'pipe': no such file"),
+    "a mode": (lambda tree: (tree / "directory").chmod(0o755), "'directory' has the mode 755 instead of 1777"),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_CONTENT)
+def test_what_has_no_content_is_missed_too(stored: Rpod, kind: str, tmp_path: Path) -> None:
+    stored.ok("rmi", "hello")
+    _write_odd(tmp_path / "odd.tar")
+    stored.ok("import", "--quiet", str(tmp_path / "odd.tar"), "odd")
+    assert stored.ok("system", "check") == ""
+    damage, says = WITHOUT_CONTENT[kind]
+    userns.call_inside(lambda: damage(only(stored.data / "layers") / "fs"))
+    found = stored("system", "check")
+    assert found.code == 1 and says in found.out and "Traceback" not in found.err, found
+    assert stored("system", "check", "--repair").code == 0
+    assert stored.ok("system", "check") == "" and stored.ok("images", "-q") == ""
 
 
 def test_quick_leaves_the_content_unread(stored: Rpod) -> None:
