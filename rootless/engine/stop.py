@@ -171,7 +171,7 @@ def kill(container: Container, signal: str) -> None:
     except StateError:
         if end_waiting(container):
             return
-        raise
+        pidfd = container.init_pidfd()  # its policy was just starting it again, and has done that now
     try:
         if not process.send(pidfd, number):
             raise not_running(container)

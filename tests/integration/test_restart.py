@@ -26,7 +26,7 @@ def count(rpod: Rpod, name: str) -> int:
 def waiting(rpod: Rpod, image: str) -> str:
     """A container that has ended often enough to wait some seconds for its next start."""
     rpod.ok("run", "-d", "--name", "again", "--restart", "always", image, "sh", "-c", "echo run; exit 3")
-    wait_for(lambda: count(rpod, "again") >= 4, timeout_s=30)
+    wait_for(lambda: len(rpod.ok("logs", "again").split()) > 5, timeout_s=30)
     wait_for(lambda: status(rpod, "again") == "restarting")
     return "again"
 
