@@ -129,7 +129,7 @@ def test_the_parent_is_a_slice(vm: Machine) -> None:
     vm.ok("rpod run -d --name box --cgroup-parent rpodtest.slice busybox sleep 1000")
     assert "/rpodtest.slice/rpod-" in vm.ok("cat /proc/$(rpod inspect --format '{{.State.Pid}}' box)/cgroup")
     vm.ok("rpod exec box true && rpod rm -f -t 0 box")
-    assert "--cgroup-parent /foo" in vm.fails("rpod run --rm --cgroup-parent /foo busybox true", 125)
+    assert "the cgroup parent '/foo'" in vm.fails("rpod run --rm --cgroup-parent /foo busybox true", 125)
 
 
 def test_a_killed_monitor_takes_the_container_along(vm: Machine) -> None:
