@@ -283,6 +283,11 @@ class Machine:
         self.kill()
         self.boot()
 
+    def sleep(self, seconds: float) -> None:
+        """Stop it, as a laptop whose lid is closed, and let it go on. Its clock is then behind, until it is set."""
+        qemu.suspend(self._work / "qmp", seconds)
+        self.ok(f"date -s @{time.time():.0f}", user="root")
+
     def kill(self) -> None:
         """Switch it off."""
         if self._qemu is not None:

@@ -114,6 +114,14 @@ def go_on(control: Path) -> None:
         ask("cont")
 
 
+def suspend(control: Path, seconds: float) -> None:
+    """Stop the machine's processors for so long."""
+    with _control(control) as ask:
+        ask("stop")
+        time.sleep(seconds)
+        ask("cont")
+
+
 def _await(ask: Callable[..., Any], question: str, wanted: str) -> None:
     deadline = time.monotonic() + _CONTROL_S
     while (status := ask(question)["status"]) != wanted:

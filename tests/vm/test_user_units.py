@@ -221,11 +221,18 @@ LIMIT = "rpod run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max"
             f"systemd-run -q --pipe --wait --uid={machine.USER} {LIMIT.replace('rpod', '/home/dora/venv/bin/rpod')}",
             "root",
         ),
+        (f"env -i PATH=/home/{machine.USER}/venv/bin:/usr/bin {LIMIT}", machine.USER),
     ],
-    ids=["su", "systemd-run --user", "a system service of the user"],
+    ids=["su", "systemd-run --user", "a system service of the user", "an empty environment"],
 )
 def test_odd_ways_in(vm: Machine, around: str, user: str) -> None:
     assert vm.ok(around, user=user) == str(64 << 20)
+
+
+def test_a_users_timer(vm: Machine) -> None:
+    soon = "--on-active=1s --timer-property=AccuracySec=100ms"
+    vm.ok(f"systemd-run --user -q --unit tick {soon} {LIMIT.replace('rpod', '/home/dora/venv/bin/rpod')}")
+    wait_for(lambda: str(64 << 20) in log(vm, "tick.service").splitlines(), 60, "the limit, seen from a timer")
 
 
 def test_ssh_without_a_session(vm: Machine) -> None:
