@@ -91,6 +91,7 @@ def test_the_modes_of_cgroups(vm: Machine) -> None:
     vm.ok("rpod rm -f -t 0 box; systemctl --user stop split; systemctl --user reset-failed")
     alone = "rpod run -d --name box --cgroups no-conmon --memory 64m busybox sleep 1000"
     assert "systemd-run --user --scope" in vm.fails(alone, 125)
+    vm.ok("rpod rm box")  # as with Podman, what could not be started stays created
     vm.ok(f"systemd-run --user -q --scope -p Delegate=yes {alone} > /dev/null")
     container, monitor = vm.ok(look).splitlines()
     assert "/rpod-" in container
