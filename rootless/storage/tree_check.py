@@ -46,7 +46,10 @@ def expected(entries: Iterable[Entry]) -> dict[bytes, Entry]:
 
 
 def first_difference(tree: str, wanted: dict[bytes, Entry]) -> str:
-    """What is wrong in ``tree``, "" where everything is there. Its files' owners may have to be one's own."""
+    """What is wrong first in ``tree``, "" where everything is right.
+
+    Call it inside the user namespace: directories of subordinate ids are closed to the user.
+    """
     # A default ACL changes the modes of what is unpacked below it.
     modes = not any(entry.xattrs and _DEFAULT_ACL in entry.xattrs for entry in wanted.values())
     root = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
